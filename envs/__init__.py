@@ -1,0 +1,2 @@
+if not __name__.startswith("worldsim."):
+    raise ImportError(f'import "worldsim.envs", not "{__name__}": a second copy of its classes would not be the same classes')

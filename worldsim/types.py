@@ -1,0 +1,237 @@
+"""The nouns and protocols that pass between folders. Knows numpy and nothing else.
+
+Everywhere in worldsim: `frames[t] --actions[t]--> frames[t+1]`, so T actions stand between T+1 frames, and frames are
+uint8 `[H, W, 3]` in [0, 255].
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from worldsim.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """What an action means. Two parts whose specs differ must not be joined without a named converter.
+
+    Attributes:
+        names: one name per component.
+        low: smallest legal value per component.
+        high: largest legal value per component.
+        rate_hz: actions per second.
+        frame: "base" or "tool", the frame in which translations are given.
+        rotation: "none", "rpy" or "axis_angle".
+        gripper: "none", "relative" (+ closes) or "absolute" (1 is open).
+    """
+
+    names: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    rate_hz: float
+    frame: str = "base"
+    rotation: str = "none"
+    gripper: str = "none"
+
+    def __post_init__(self) -> None:
+        for key in ("names", "low", "high"):  # lists arrive from JSON
+            object.__setattr__(self, key, tuple(getattr(self, key)))
+        if not len(self.names) == len(self.low) == len(self.high):
+            raise InvalidInput(f"{len(self.names)} action names need as many bounds, got {len(self.low)} low and {len(self.high)} high")
+
+    @property
+    def size(self) -> int:
+        """Number of components."""
+        return len(self.names)
+
+    def check(self, actions: Any) -> np.ndarray:
+        """`actions` as float32 `[B, A]`, refused when the shape, a bound or a NaN says no.
+
+        Raises:
+            InvalidInput: with the first offending component.
+        """
+        array = np.asarray(actions, dtype=np.float32)
+        if array.ndim != 2 or array.shape[1] != self.size:
+            raise InvalidInput(f"actions have shape {list(array.shape)}, expected [lanes, {self.size}] for {', '.join(self.names)}")
+        outside = ~((array >= np.float32(self.low) - 1e-6) & (array <= np.float32(self.high) + 1e-6))  # NaN counts as outside
+        if outside.any():
+            lane, axis = np.argwhere(outside)[0]
+            bounds = f"[{self.low[axis]:g}, {self.high[axis]:g}]"
+            raise InvalidInput(f'action "{self.names[axis]}" of lane {lane} is {array[lane, axis]:g}, expected a number in {bounds}; clip it first')
+        return array
+
+
+@dataclass(frozen=True)
+class WorldSpec:
+    """What a world model takes and gives: frame size in pixels, the action, frames of context it looks back on, frames per second."""
+
+    height: int
+    width: int
+    action: ActionSpec
+    context: int
+    fps: float
+
+    def check_frames(self, frames: Any) -> np.ndarray:
+        """`frames` as uint8 `[B, T0, H, W, 3]`.
+
+        Raises:
+            InvalidInput: another dtype, rank or size; nothing is resized or rescaled in silence.
+        """
+        array = np.asarray(frames)
+        if array.dtype != np.uint8:
+            raise InvalidInput(f"frames have dtype {array.dtype}, expected uint8 in [0, 255]; convert with (255 * x).round().astype('uint8')")
+        if array.ndim != 5 or array.shape[1] < 1 or array.shape[2:] != (self.height, self.width, 3):
+            raise InvalidInput(f"frames have shape {list(array.shape)}, expected [lanes, frames, {self.height}, {self.width}, 3]; resize the image first")
+        return array
+
+
+@dataclass(frozen=True)
+class Start:
+    """One initial condition: real first frames uint8 `[T0, H, W, 3]` and, where a truth can be reset to it, its seed.
+
+    `recording` names the trajectory file that the frames were taken from, if there is one.
+    """
+
+    id: str
+    frames: np.ndarray
+    seed: int = 0
+    recording: str | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a policy is asked to do: an instruction, a horizon in steps, initial conditions, and the rule that success is judged by."""
+
+    id: str
+    instruction: str
+    horizon: int
+    starts: tuple[Start, ...]
+    success_rule: str = "last_step"
+
+    def at(self, start: Start) -> "Task":
+        """This task with one start only: what a lane is told when its episode begins."""
+        return replace(self, starts=(start,))
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One episode: frames uint8 `[T+1, H, W, 3]`, actions float32 `[T, A]`, and per-frame `states` `[T+1, ...]` where the truth is known."""
+
+    task_id: str
+    frames: np.ndarray
+    actions: np.ndarray
+    seed: int = 0
+    start_id: str = ""
+    states: Mapping[str, np.ndarray] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.frames.dtype != np.uint8 or self.frames.ndim != 4 or self.frames.shape[-1] != 3:
+            raise InvalidInput(f"frames are {self.frames.dtype} {list(self.frames.shape)}, expected uint8 [T+1, H, W, 3]")
+        if self.actions.ndim != 2 or len(self.frames) != len(self.actions) + 1:
+            raise InvalidInput(f"{len(self.frames)} frames need {len(self.frames) - 1} actions, got {list(self.actions.shape)}")
+        for name, values in self.states.items():
+            if len(values) != len(self.frames):
+                raise InvalidInput(f'state "{name}" has {len(values)} rows for {len(self.frames)} frames')
+
+    def __len__(self) -> int:
+        """Number of actions."""
+        return len(self.actions)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A judgement: score in [0, 1], or None for "could not tell", which is counted and never becomes a 0."""
+
+    score: float | None
+    reason: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def success(self) -> bool | None:
+        """True or False at a threshold of one half; None where there is no score."""
+        return None if self.score is None else self.score >= 0.5
+
+
+class State(Protocol):
+    """What a world model remembers of its lanes. A value: stepping returns a new one, so branching and replay are plain assignments."""
+
+    def select(self, lanes: Sequence[int]) -> "State": ...
+    def merge(self, lanes: Sequence[int], other: "State") -> "State": ...
+
+
+class WorldModel(Protocol):
+    """Predicts the next frame of every lane from its past and the latest action."""
+
+    spec: WorldSpec
+
+    def start(self, frames: np.ndarray, seeds: np.ndarray) -> State:
+        """uint8 `[B, T0, H, W, 3]` and uint64 `[B]` to the state in which the next action acts on the last frame."""
+
+    def step(self, state: State, actions: np.ndarray) -> tuple[State, np.ndarray]:
+        """float32 `[B, A]` to the next state and uint8 `[B, H, W, 3]`."""
+
+
+class Policy(Protocol):
+    """Chooses an action from the frames it sees. `lanes` are indices of parallel episodes."""
+
+    action: ActionSpec
+
+    def reset(self, lanes: Sequence[int], tasks: Sequence[Task], seeds: Sequence[int]) -> None:
+        """Begin an episode in each of `lanes`; each task holds the one start of its lane."""
+
+    def act(self, frames: np.ndarray, lanes: Sequence[int]) -> np.ndarray:
+        """uint8 `[B, H, W, 3]`, row i belonging to `lanes[i]`, to float32 `[B, A]`."""
+
+
+class Verifier(Protocol):
+    """Judges finished trajectories."""
+
+    def judge(self, trajectories: Sequence[Trajectory]) -> list[Verdict]: ...
+
+
+class Truth(Protocol):
+    """A world that can be trusted, driven like a world model: reset to starts, then stepped."""
+
+    action: ActionSpec
+
+    def reset(self, starts: Sequence[Start]) -> np.ndarray:
+        """Frames uint8 `[B, H, W, 3]` of the true world at these starts."""
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """float32 `[B, A]` to frames uint8 `[B, H, W, 3]` and the true states `[B, ...]` by name."""
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """One episode's outcome, as results are computed from: who acted, from which start, and what the judge said."""
+
+    policy: str
+    task_id: str
+    start_id: str
+    seed: int
+    length: int
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """All episodes of a run, with pure summaries."""
+
+    episodes: tuple[EpisodeResult, ...]
+
+    def policies(self) -> list[str]:
+        """Policy names in order of first appearance."""
+        return list(dict.fromkeys(episode.policy for episode in self.episodes))
+
+    def of(self, policy: str) -> list[EpisodeResult]:
+        """The episodes of one policy."""
+        return [episode for episode in self.episodes if episode.policy == policy]
+
+    def counts(self, policy: str) -> tuple[int, int, int]:
+        """(successes, scored, unscored) of one policy."""
+        verdicts = [episode.verdict.success for episode in self.of(policy)]
+        scored = [verdict for verdict in verdicts if verdict is not None]
+        return sum(scored), len(scored), len(verdicts) - len(scored)
