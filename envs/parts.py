@@ -1,0 +1,142 @@
+"""The keywords of the world environments, turned into a world model, a task and a verifier. Knows nothing of episodes."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box
+
+from worldsim.errors import DamagedFile, InvalidInput, UnknownName
+from worldsim.registry import did_you_mean
+from worldsim.types import Task, Verifier, WorldModel, WorldSpec
+
+RENDER_MODES = ("rgb_array",)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an environment is made of, all of it loaded and checked against one another."""
+
+    world_model: WorldModel
+    task: Task
+    verifier: Verifier | None
+    horizon: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.horizon, (int, np.integer)) or self.horizon < 1:
+            raise InvalidInput(f"horizon is {self.horizon!r}, expected a whole number of steps, 1 or more")
+        for start in self.task.starts:
+            try:
+                self.world_model.spec.check_frames(np.asarray(start.frames)[None])
+            except InvalidInput as error:
+                raise InvalidInput(f'start "{start.id}" of task "{self.task.id}" does not fit the world model: {error}') from error
+
+
+@dataclass(frozen=True)
+class Keywords:
+    """The keywords shared by `WorldEnv` and `WorldVectorEnv`.
+
+    Attributes:
+        world_model: name, path, or a `WorldModel`.
+        task: name or `Task`; by default the one named in the world model's folder, else "drawer".
+        verifier: name, path, or a `Verifier`; None gives reward 0 and no success.
+        steps: denoising steps per frame; None is the world model's own.
+        guidance: strength of action guidance; None is the world model's own.
+        history: how the past is kept (recompute, window, block or stream); None is the world model's own.
+        horizon: steps until truncation; None is the task's.
+        device: where a loaded world model runs.
+    """
+
+    world_model: Any = "drawer"
+    task: Any = None
+    verifier: Any = None
+    steps: int | None = None
+    guidance: float | None = None
+    history: str | None = None
+    horizon: int | None = None
+    device: str = "cpu"
+
+    def build(self) -> Parts:
+        """Load what was given by name or path; objects pass through untouched.
+
+        Raises:
+            WorldsimError: an unknown name, a horizon below 1, a task whose frames the world model cannot take, or a
+                sampler keyword beside a world model that is built already.
+        """
+        task = self._task()
+        return Parts(self._world_model(), task, self._verifier(), task.horizon if self.horizon is None else self.horizon)
+
+    def _world_model(self) -> WorldModel:
+        options = {"steps": self.steps, "guidance": self.guidance, "history": self.history}
+        if isinstance(self.world_model, (str, Path)):
+            from worldsim.load import load_world_model
+
+            return load_world_model(self.world_model, device=self.device, **options)
+        for name, value in {**options, "device": None if self.device == "cpu" else self.device}.items():
+            if value is not None:
+                raise InvalidInput(f"{name}={value!r} is for a world model given by name or path; this one is built already, set it there")
+        return self.world_model
+
+    def _task(self) -> Task:
+        name = named_task(self.world_model) if self.task is None else self.task
+        if isinstance(name, (str, Path)):
+            from worldsim.load import load_task
+
+            return load_task(name)
+        return name
+
+    def _verifier(self) -> Verifier | None:
+        if isinstance(self.verifier, (str, Path)):
+            from worldsim.load import load_verifier
+
+            return load_verifier(self.verifier)
+        return self.verifier
+
+
+def named_task(world_model: Any) -> str:
+    """The task that a world model's folder names in its `config.json` under "task"; "drawer" where there is no such folder or key.
+
+    Raises:
+        DamagedFile: the file is there and is not a JSON object.
+    """
+    config = Path(world_model) / "config.json" if isinstance(world_model, (str, Path)) else None
+    if config is None or not config.is_file():
+        return "drawer"
+    try:
+        return json.loads(config.read_text(encoding="utf-8")).get("task", "drawer")
+    except (ValueError, AttributeError) as error:
+        raise DamagedFile(f"{config} is not the JSON object of a world model ({error}); copy the folder again or pass task=NAME") from error
+
+
+def build_parts(keywords: Mapping[str, Any]) -> Parts:
+    """The parts that environment keywords ask for.
+
+    Raises:
+        UnknownName: a keyword that no world environment has.
+        WorldsimError: whatever loading a part says.
+    """
+    known = [field.name for field in fields(Keywords)]
+    for name in keywords:
+        if name not in known:
+            raise UnknownName(f'a world environment has no keyword "{name}"; {did_you_mean(name, known)}')
+    return Keywords(**keywords).build()
+
+
+def spaces_of(spec: WorldSpec) -> tuple[Box, Box]:
+    """Observation and action space of one lane: uint8 `[H, W, 3]` and float32 `[A]` between the action's bounds."""
+    low, high = np.array(spec.action.low, dtype=np.float32), np.array(spec.action.high, dtype=np.float32)
+    return Box(0, 255, (spec.height, spec.width, 3), np.uint8), Box(low, high, dtype=np.float32)
+
+
+def check_render_mode(mode: str | None) -> str | None:
+    """`mode`, if it is one of ours or None.
+
+    Raises:
+        UnknownName: any other.
+    """
+    if mode is not None and mode not in RENDER_MODES:
+        raise UnknownName(f'unknown render_mode "{mode}"; {did_you_mean(mode, RENDER_MODES)}')
+    return mode

@@ -1,0 +1,248 @@
+"""The command line: `worldsim VERB key=value ...`. Turns words into a config dataclass and failures into one line.
+
+Knows nothing of what the commands do. Each is imported only when its configuration is complete and correct, and Hydra only
+when there is one to compose, so a wrong key costs no waiting. Every argument after the verb is `key=value`; there are no
+positional arguments and no flags besides `--help` and `--cfg job`.
+"""
+
+import errno
+import os
+import select
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import Field, fields
+from importlib import import_module
+from typing import Any
+
+from worldsim.experiments.schema import REQUIRED, VERBS, Verb
+
+from worldsim import __version__
+from worldsim.errors import InvalidInput, UnknownName, WorldsimError
+from worldsim.registry import did_you_mean
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code: 0, 1 for a failure, 2 for a wrong request, 130 when interrupted."""
+    try:
+        _command(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()  # a closed pipe shows here, not while Python exits
+    except KeyboardInterrupt:
+        return _say("interrupted; type the same command again to go on from what is finished", code=130)
+    except (InvalidInput, UnknownName) as error:
+        return _say(error, code=2)
+    except WorldsimError as error:
+        return _say(error, code=1)
+    except BrokenPipeError:
+        if not _reader_left():
+            raise
+        return 1
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        where = f" while writing {error.filename}" if error.filename else ""
+        return _say(f"the disk is full{where}; free some space and type the same command again to go on from what is finished", code=1)
+    return 0
+
+
+def _say(message: object, *, code: int) -> int:
+    print(f"worldsim: {' '.join(str(message).split())}", file=sys.stderr)
+    return code
+
+
+def _reader_left() -> bool:
+    """True when whoever read our output has closed it, as `| head` does. The rest of the output then goes nowhere, quietly."""
+    left = False
+    for stream in (sys.stdout, sys.stderr):
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            left = True
+    return left
+
+
+def _command(arguments: list[str]) -> None:
+    if not arguments:
+        raise InvalidInput("no command given; worldsim --help lists them")
+    if arguments[0] in ("--help", "-h"):
+        print(_overview())
+        return
+    if arguments[0] == "--version":
+        print(f"worldsim {__version__}")
+        return
+    verb = _verb(arguments.pop(0))
+    if "--help" in arguments or "-h" in arguments:
+        print(_help(verb))
+        return
+    show = _take_cfg(arguments)
+    values, text = _compose(verb, arguments)
+    _check(verb, values, partial=show)
+    if show:
+        print(text, end="")
+        return
+    import_module(verb.module).run(verb.config(**values))
+
+
+def _verb(name: str) -> Verb:
+    if name not in VERBS:
+        raise UnknownName(f'unknown command "{name}"; {did_you_mean(name, VERBS)} (worldsim --help lists them)')
+    return VERBS[name]
+
+
+def _take_cfg(arguments: list[str]) -> bool:
+    """Remove `--cfg job` from `arguments` and say whether it was there."""
+    if "--cfg" not in arguments:
+        return False
+    place = arguments.index("--cfg")
+    if arguments[place + 1 : place + 2] != ["job"]:
+        raise InvalidInput('--cfg shows one thing, the resolved configuration; type "--cfg job"')
+    del arguments[place : place + 2]
+    return True
+
+
+def _override(verb: Verb, argument: str) -> str:
+    """`argument` in Hydra's grammar. Text is quoted for it, so paths with spaces, `=` or brackets inside need no second quoting.
+
+    Raises:
+        InvalidInput: it is not `key=value`.
+        UnknownName: the verb has no such key.
+    """
+    known = {field.name: field for field in fields(verb.config)}
+    key, equals, value = argument.partition("=")
+    if not known:
+        raise InvalidInput(f'{verb.name} takes no keys, got "{argument}"')
+    if not equals:
+        name = key.lstrip("-")
+        advice = f"type {name}=VALUE" if name in known else f"for example {next(iter(known))}={argument}"
+        raise InvalidInput(f'expected key=value, got "{argument}"; {advice}')
+    if key not in known:
+        raise UnknownName(f'{verb.name} has no key "{key}"; {did_you_mean(key.lstrip("+-~"), known)}')
+    return f"{key}={_quoted(value)}" if known[key].type in (str, str | None) else argument
+
+
+def _quoted(text: str) -> str:
+    """`text` as a quoted string of Hydra's grammar, left alone where it is null, a list, a mapping or quoted already."""
+    if text == "null" or text[:1] in ("[", "{") or (len(text) > 1 and text[0] == text[-1] and text[0] in "'\""):
+        return text
+    pieces = [piece + "\\" * (len(piece) - len(piece.rstrip("\\"))) for piece in text.split("'")]  # backslashes before a quote count double
+    return "'" + "\\'".join(pieces) + "'"
+
+
+def _compose(verb: Verb, arguments: list[str]) -> tuple[dict[str, Any], str]:
+    """The values of the verb's keys with `arguments` applied, and the same as YAML.
+
+    Raises:
+        InvalidInput: a value is not of its key's type; the line names the first such argument and leaves out Hydra's reasons.
+    """
+    overrides = {argument: _override(verb, argument) for argument in arguments}  # a wrong key is refused before Hydra is loaded
+
+    from hydra import compose, initialize_config_module
+    from hydra.core.config_store import ConfigStore
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    refusals = (HydraException, OmegaConfBaseException)
+    ConfigStore.instance().store(name=f"{verb.stem}_schema", node=verb.config)
+
+    def build(chosen: list[str]) -> tuple[dict[str, Any], str]:
+        composed = compose(verb.stem, overrides=[overrides[argument] for argument in chosen])
+        return OmegaConf.to_container(composed, resolve=True), OmegaConf.to_yaml(composed, resolve=True)
+
+    def refused(argument: str) -> bool:
+        try:
+            build([argument])
+        except refusals:
+            return True
+        return False
+
+    with initialize_config_module("worldsim.experiments.configs", version_base="1.3"):
+        try:
+            return build(arguments)
+        except refusals as error:
+            culprit = next(filter(refused, arguments), None)
+            if culprit is None:
+                raise
+            raise InvalidInput(_type_error(verb, culprit)) from error
+
+
+def _type_error(verb: Verb, argument: str) -> str:
+    key, _, value = argument.partition("=")
+    field = next(field for field in fields(verb.config) if field.name == key)
+    advice = (
+        "; a list looks like '[a,b]', with quotes around an element that holds = or a quote" if str(field.type).startswith("list") else ""
+    )
+    return f'{key} takes {_type_name(field)}, got "{value}"{advice} (worldsim {verb.name} --help)'
+
+
+def _type_name(field: Field) -> str:
+    if field.metadata["choices"]:
+        return "|".join(field.metadata["choices"]) + ("|null" if field.type == str | None else "")
+    name = field.type.__name__ if isinstance(field.type, type) and not hasattr(field.type, "__args__") else str(field.type)
+    return name.replace("typing.Any", "any").replace("None", "null")
+
+
+def _check(verb: Verb, values: dict[str, Any], *, partial: bool) -> None:
+    """Refuse a missing value unless `partial`, a word that is not among the choices and a number below the least."""
+    for field in fields(verb.config):
+        given = values[field.name]
+        if given != REQUIRED:
+            for value in given if isinstance(given, list) else [given]:
+                _check_value(field, value)
+        elif not partial:
+            raise InvalidInput(f"{verb.name} needs {field.name}={_type_name(field)}, {field.metadata['meaning']}")
+
+
+def _check_value(field: Field, value: Any) -> None:
+    choices, least = field.metadata["choices"], field.metadata["least"]
+    if value is None:
+        return
+    if choices and value not in choices:
+        raise UnknownName(f'unknown {field.name} "{value}"; {did_you_mean(value, choices)}')
+    if least is not None and not value >= least:  # NaN is refused too
+        raise InvalidInput(f"{field.name} is {value}, expected at least {least:g}")
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS)) + 2
+    rows = [f"  {verb.name:{width}}{verb.meaning}" for verb in VERBS.values()]
+    return "\n".join(
+        [
+            f"worldsim {__version__}: rank robot policies inside a learned video world model.",
+            "",
+            "usage: worldsim VERB key=value ...",
+            "",
+            *rows,
+            "",
+            "worldsim VERB --help     the keys of a verb, with types and defaults",
+            "worldsim VERB --cfg job  the resolved configuration, without running it",
+            "worldsim --version       the version",
+            "",
+            "Arguments are key=value only: worldsim evaluate policies='[begin,converged]' episodes=50 'run=runs/my run'",
+        ]
+    )
+
+
+def _help(verb: Verb) -> str:
+    lines = [f"usage: worldsim {verb.name} key=value ...", "", verb.meaning]
+    for field in fields(verb.config):
+        default = field.default_factory() if callable(field.default_factory) else field.default
+        shown = "required" if default == REQUIRED else f"default {_value(default)}"
+        lines += [
+            "",
+            f"  {field.name}: {_type_name(field)} ({shown})",
+            textwrap.fill(field.metadata["meaning"], 100, initial_indent=" " * 6),
+        ]
+    return "\n".join(lines)
+
+
+def _value(default: Any) -> str:
+    words = {None: "null", True: "true", False: "false"}
+    return words[default] if default is None or isinstance(default, bool) else str(default).replace(" ", "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

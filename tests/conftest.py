@@ -1,0 +1,25 @@
+"""What all tests share: one thread per process, so that `pytest -n` does not fight itself, and the folder of real recordings."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # read by torch and by the processes that tests start
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _one_torch_thread():
+    """Hold torch to one thread where a test file has loaded it; never load it."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real recordings beside the repository; the test is skipped on machines that do not have it."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("needs the folder ../shared/data of real recordings")
+    return SHARED_DATA

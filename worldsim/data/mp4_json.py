@@ -1,0 +1,130 @@
+"""Reader of mp4 + JSON folders, one video per camera and one annotation per episode. Knows nothing of where episodes go.
+
+    PATH/videos/SPLIT/ID/CAMERA.mp4
+    PATH/annotation/SPLIT/ID.json      "texts": [instruction], "states": one row of 7 numbers per video frame
+
+A state is position (metres), roll, pitch, yaw (radians) of the gripper in the base frame, and how far the gripper is closed
+(0 open, 1 closed). The files hold commands too, but at a higher rate than the video. An action is therefore what the robot
+did between two frames: `action[t][:6] = state[t + 1][:6] - state[t][:6]`, angles wrapped to [-pi, pi), and
+`action[t][6] = state[t + 1][6]`, the gripper position reached.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from worldsim.data.recording import Recording
+from worldsim.data.video import read_video, video_fps
+from worldsim.errors import DamagedFile, InvalidInput, UnknownName
+from worldsim.registry import did_you_mean
+from worldsim.types import Trajectory
+
+NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper_closed")
+DEFAULT_CAMERA = "0"
+LARGEST_STATE = 1e6
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What one annotation file says: the instruction ("" where there is none) and states float64 `[T, 7]`."""
+
+    instruction: str
+    states: np.ndarray
+
+
+def read_mp4_json(
+    path: str | os.PathLike, *, split: str | None = None, camera: str | None = None, limit: int | None = None
+) -> Iterator[Recording]:
+    """The episodes of an mp4 + JSON folder, in order of split and id; nothing is decoded before `Recording.read`.
+
+    Args:
+        path: the folder that holds `annotation/` and `videos/`.
+        split: one split only; None for all.
+        camera: name of the video file without `.mp4`; None for "0".
+        limit: at most this many episodes.
+
+    Raises:
+        InvalidInput: no such folder, or no annotation in it.
+        UnknownName: no such split.
+    """
+    root = Path(path)
+    splits = sorted(folder.name for folder in (root / "annotation").glob("*/"))
+    if split is not None and split not in splits:
+        raise UnknownName(f'{path} has no split "{split}"; {did_you_mean(split, splits)}')
+    files = [file for name in splits if split in (None, name) for file in _annotations(root / "annotation" / name)]
+    if not files:
+        raise InvalidInput(f"{path} holds no annotation/SPLIT/ID.json; give the folder that has annotation and videos in it")
+    return islice((Recording(file.parent.name, file.stem, partial(_read, root, file, camera or DEFAULT_CAMERA)) for file in files), limit)
+
+
+def parse_annotation(data: bytes) -> Annotation:
+    """An annotation file's content, checked.
+
+    Raises:
+        InvalidInput: for anything that is not JSON with at least two rows of 7 finite states.
+    """
+    try:
+        content = json.loads(data)
+        states = np.asarray(content["states"], dtype=np.float64)
+        instruction = (content.get("texts") or [""])[0]
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+        raise InvalidInput(f'annotation is not JSON with "states" and "texts" ({type(error).__name__})') from error
+    if states.ndim != 2 or states.shape[1] != len(NAMES) or len(states) < 2:
+        raise InvalidInput(f"annotation has states {list(states.shape)}, expected [frames, {len(NAMES)}] with at least 2 frames")
+    if not (np.abs(states) < LARGEST_STATE).all():  # NaN counts as outside
+        raise InvalidInput(f"annotation has a state that is not a number within {LARGEST_STATE:g} metres or radians")
+    if not isinstance(instruction, str):
+        raise InvalidInput("annotation has an instruction that is not text")
+    return Annotation(instruction, states)
+
+
+def actions_between(states: np.ndarray) -> np.ndarray:
+    """What the robot did between frames: states `[T, 7]` to actions float32 `[T - 1, 7]`, by the rule on top of this file."""
+    change = np.diff(states[:, :6], axis=0)
+    change[:, 3:] = (change[:, 3:] + np.pi) % (2 * np.pi) - np.pi
+    return np.concatenate([change, states[1:, 6:]], axis=1).astype(np.float32)
+
+
+def _annotations(folder: Path) -> list[Path]:
+    """Its JSON files, numbers in numeric order before other names."""
+    return sorted(folder.glob("*.json"), key=lambda file: (0, int(file.stem), "") if file.stem.isdecimal() else (1, 0, file.stem))
+
+
+def _read(root: Path, file: Path, camera: str) -> Trajectory:
+    split, name = file.parent.name, file.stem
+    try:
+        annotation = parse_annotation(file.read_bytes())
+    except OSError as error:
+        raise DamagedFile(f"annotation cannot be read ({error.strerror})") from error
+    video = _video(root / "videos" / split / name, camera)
+    frames, fps = np.stack(list(read_video(video))), video_fps(video)
+    if len(frames) != len(annotation.states):
+        raise InvalidInput(f"video has {len(frames)} frames for {len(annotation.states)} states")
+    return Trajectory(
+        task_id="import",
+        frames=frames,
+        actions=actions_between(annotation.states),
+        metadata={
+            "source": "mp4-json",
+            "split": split,
+            "episode": name,
+            "camera": camera,
+            "instruction": annotation.instruction,
+            "fps": fps,
+            # no word of ActionSpec.gripper means "absolute, 1 is closed": the component's name says it
+            "action": {"names": list(NAMES), "rate_hz": fps, "frame": "base", "rotation": "rpy", "gripper": "none"},
+        },
+    )
+
+
+def _video(folder: Path, camera: str) -> Path:
+    cameras = {file.stem: file for file in folder.glob("*.mp4")}
+    if camera not in cameras:
+        raise UnknownName(f'no camera "{camera}"; {did_you_mean(camera, cameras)}')
+    return cameras[camera]

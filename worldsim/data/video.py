@@ -1,0 +1,116 @@
+"""mp4 files and frame sizes: uint8 RGB frames in, the same frames (up to compression) out. Knows nothing of actions or episodes."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+
+import av
+import numpy as np
+from PIL import Image
+
+from worldsim.data.files import written_whole
+from worldsim.errors import DamagedFile, InvalidInput
+
+CRF = "18"  # h264's constant quality: visually lossless
+
+
+def write_video(path: str | os.PathLike, frames: np.ndarray, fps: float) -> None:
+    """Write an h264 mp4 that any browser plays; it appears under its name only when it is complete.
+
+    yuv420p halves the colour resolution and needs even sides, so an odd side grows by one repeated row or column.
+
+    Args:
+        path: where to write.
+        frames: uint8 `[T, H, W, 3]`, RGB, T at least 1.
+        fps: frames per second.
+
+    Raises:
+        InvalidInput: frames of another dtype or shape, or a rate that is not above 0.
+    """
+    frames = _checked(frames)
+    if not (np.isfinite(fps) and fps > 0):
+        raise InvalidInput(f"a video at {fps} frames per second cannot be written; give a number above 0")
+    height, width = frames.shape[1:3]
+    frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")  # [T, H even, W even, 3]
+    with written_whole(path) as aside, av.open(str(aside), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": CRF})
+        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def read_video(path: str | os.PathLike) -> Iterator[np.ndarray]:
+    """The frames of a video one by one, uint8 `[H, W, 3]` RGB; only one is held at a time.
+
+    Raises:
+        DamagedFile: while iterating, where the file is missing, torn, or holds no video.
+    """
+    with _opened(path) as container:
+        for frame in container.decode(video=0):
+            yield frame.to_ndarray(format="rgb24")
+
+
+def video_fps(path: str | os.PathLike) -> float:
+    """Average frames per second, as the file states it.
+
+    Raises:
+        DamagedFile: the file is missing, torn, holds no video, or states no rate.
+    """
+    with _opened(path) as container:
+        rate = container.streams.video[0].average_rate
+    if not rate:
+        raise DamagedFile(f"{path} states no frame rate; encode it again at a constant rate")
+    return float(rate)
+
+
+def resize_frames(frames: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Frames at another size, undistorted: the largest centred part of the wanted shape, resized with antialiasing.
+
+    Args:
+        frames: uint8 `[T, H, W, 3]`.
+        height: wanted rows.
+        width: wanted columns.
+
+    Returns:
+        uint8 `[T, height, width, 3]`; the very same array where the size is already right.
+
+    Raises:
+        InvalidInput: frames of another dtype or shape, or a wanted size below 1.
+    """
+    frames = _checked(frames)
+    if min(height, width) < 1:
+        raise InvalidInput(f"frames cannot be {height} x {width} pixels; give at least 1 x 1")
+    if frames.shape[1:3] == (height, width):
+        return frames
+    box = _centre(frames.shape[1], frames.shape[2], height / width)
+    shrinks = box[2] - box[0] >= width
+    filter = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR  # the mean over each pixel's area; between pixels, linear
+    return np.stack([np.asarray(Image.fromarray(frame).resize((width, height), filter, box=box)) for frame in frames])
+
+
+def _centre(height: int, width: int, ratio: float) -> tuple[float, float, float, float]:
+    """(left, top, right, bottom) of the largest centred box whose height is `ratio` times its width."""
+    rows, columns = min(height, width * ratio), min(width, height / ratio)
+    left, top = (width - columns) / 2, (height - rows) / 2
+    return left, top, left + columns, top + rows
+
+
+def _checked(frames: np.ndarray) -> np.ndarray:
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape:
+        raise InvalidInput(f"frames are {frames.dtype} {list(frames.shape)}, expected uint8 [T, H, W, 3] with at least one frame")
+    return frames
+
+
+@contextmanager
+def _opened(path: str | os.PathLike) -> Iterator[av.container.InputContainer]:
+    """An open container with a video stream; whatever goes wrong inside is told as a damaged file."""
+    try:
+        with av.open(os.fspath(path)) as container:
+            if not container.streams.video:
+                raise DamagedFile(f"{path} holds no video stream; give an mp4 file with one")
+            yield container
+    except (av.FFmpegError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DamagedFile(f"{path} cannot be read as a video ({reason}); copy it again from where it came") from error

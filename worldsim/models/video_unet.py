@@ -1,0 +1,170 @@
+"""The video network: a small U-Net over latent frames whose every frame has its own noise level and its own action.
+
+It has the shape of DynamiCrafter's U-Net (2-D blocks per frame, temporal convolutions, temporal attention), with all norms per frame. With one
+level, patches of 2 and no convolutions the same class is a diffusion-forcing transformer. It knows nothing about schedules, samplers or files.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from worldsim.errors import UnknownName
+from worldsim.models.actions import ActionEmbedding
+from worldsim.models.blocks import ResBlock, SpatialAttention, TemporalAttention, TemporalConv, per_frame
+from worldsim.models.cache import HistoryCache, Memory
+from worldsim.registry import did_you_mean
+
+LAYERS = ("res", "conv", "time", "space")
+
+
+@dataclass
+class VideoUNetConfig:
+    """Sizes. `levels[i]` names the layers at resolution i: res, conv (temporal), time (attention), space (attention).
+
+    `causal` says which way the temporal layers look; it is set by causalization and not by hand.
+    """
+
+    latent_channels: int = 12
+    latent_size: int = 8
+    action_size: int = 3
+    patch: int = 1
+    channels: tuple[int, ...] = (64, 192)
+    levels: tuple[tuple[str, ...], ...] = (("res", "conv"), ("res", "conv", "time", "space"))
+    embedding: int = 256
+    window: int = 8
+    causal: bool = False
+
+    def build(self) -> "VideoUNet":
+        """A freshly initialised network."""
+        return VideoUNet(self)
+
+
+TRUNKS = {
+    "unet": {},
+    "transformer": {"patch": 2, "channels": (192,), "levels": (("space", "time", "space"),)},
+    "hybrid": {"patch": 2, "channels": (192,), "levels": (("res", "conv", "time", "space"),)},
+}
+
+
+def trunk_config(name: str, **sizes: int) -> VideoUNetConfig:
+    """The config of a named trunk.
+
+    Raises:
+        UnknownName: with the closest known name.
+    """
+    if name not in TRUNKS:
+        raise UnknownName(f'unknown trunk "{name}"; {did_you_mean(name, TRUNKS)}')
+    return VideoUNetConfig(**(TRUNKS[name] | sizes))
+
+
+class VideoUNet(nn.Module):
+    """Predicts every frame from its noisy self and its past (or, before causalization, its neighbours both ways)."""
+
+    def __init__(self, config: VideoUNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths, emb = config.channels, config.embedding
+        self.level_mlp = nn.Sequential(nn.Linear(64, emb), nn.SiLU(), nn.Linear(emb, emb))
+        self.action_mlp = ActionEmbedding(config.action_size, emb)
+        self.enter = nn.Linear(config.latent_channels * config.patch**2, widths[0])
+        side = config.latent_size // config.patch
+        self.position = nn.Parameter(0.02 * torch.randn(side, side, widths[0]))
+        self.down = nn.ModuleList(self._layers(f"down{i}", i) for i in range(len(widths)))
+        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:], strict=False))
+        self.middle = self._layers("middle", len(widths) - 1)
+        self.grow = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.join = nn.ModuleList(nn.Linear(2 * width, width) for width in widths)
+        self.up = nn.ModuleList(self._layers(f"up{i}", i) for i in range(len(widths)))
+        self.leave = nn.Linear(widths[0], config.latent_channels * config.patch**2)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+        self.set_causal(causal=config.causal)
+
+    def _layers(self, place: str, level: int) -> nn.ModuleList:
+        width, emb = self.config.channels[level], self.config.embedding
+        make = {
+            "res": lambda name: ResBlock(width, emb),
+            "conv": lambda name: TemporalConv(name, width),
+            "time": lambda name: TemporalAttention(name, width, emb, self.config.window),
+            "space": lambda name: SpatialAttention(width, emb),
+        }
+        for kind in self.config.levels[level]:
+            if kind not in make:
+                raise UnknownName(f'unknown layer "{kind}"; {did_you_mean(kind, make)}')
+        return nn.ModuleList(make[kind](f"{place}.{i}") for i, kind in enumerate(self.config.levels[level]))
+
+    def set_causal(self, *, causal: bool) -> None:
+        """Let the temporal layers look back only, or both ways. The weights stay; `causalize` transfers them."""
+        self.config.causal = causal
+        for module in self.modules():
+            if isinstance(module, TemporalConv | TemporalAttention):
+                module.causal = causal
+
+    def forward(self, x: Tensor, levels: Tensor, actions: Tensor, known: Tensor, memory: Memory | None = None) -> Tensor:
+        """One evaluation.
+
+        Args:
+            x: noisy latents `[B, S, T, H, W, C]`.
+            levels: noise level of each frame in [0, 1], `[B, S, T]`.
+            actions: `actions[:, t]` leads *into* frame t, normalised to [-1, 1], `[B, T, A]`.
+            known: 1 where the action is given, 0 where it is hidden, `[B, S, T]`.
+            memory: features of earlier frames; without it the T frames are all there is.
+
+        Returns:
+            The prediction for each frame, like `x`.
+        """
+        memory = memory or Memory()
+        emb = self.level_mlp(_waves(levels)) + self.action_mlp(actions[:, None], known)
+        emb = F.silu(emb)  # [B, S, T, E]
+        h = self.enter(_patch(x, self.config.patch)) + self.position
+        skips = []
+        for i, layers in enumerate(self.down):
+            h = _run(layers, h, emb, memory)
+            skips.append(h)
+            if i < len(self.shrink):
+                h = per_frame(self.shrink[i], h)
+        h = _run(self.middle, h, emb, memory)
+        for i in reversed(range(len(self.up))):
+            h = _run(self.up[i], self.join[i](torch.cat([h, skips[i]], dim=-1)), emb, memory)
+            if i > 0:
+                h = per_frame(lambda frames, i=i: F.pixel_shuffle(self.grow[i - 1](frames), 2), h)
+        return _unpatch(self.leave(F.layer_norm(h, h.shape[-1:])), self.config.patch)
+
+    def remember(self, memory: Memory, frames: int) -> HistoryCache:
+        """The cache after a pass over `frames` frames whose stream 0 is history."""
+        return memory.after(frames, self.config.window)
+
+    def describe(self) -> dict:
+        """The config as plain values."""
+        return asdict(self.config)
+
+
+def _run(layers: nn.ModuleList, h: Tensor, emb: Tensor, memory: Memory) -> Tensor:
+    for layer in layers:
+        h = layer(h, emb, memory)
+    return h
+
+
+def _waves(level: Tensor) -> Tensor:
+    """Sines and cosines of the level, `[...]` to `[..., 64]`."""
+    frequencies = torch.exp(torch.linspace(0, math.log(1000), 32, device=level.device, dtype=level.dtype))
+    angles = level[..., None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+def _patch(x: Tensor, size: int) -> Tensor:
+    """`[..., H, W, C]` to `[..., H/size, W/size, C*size*size]`."""
+    if size == 1:
+        return x
+    h = x.unflatten(-2, (-1, size)).unflatten(-4, (-1, size))  # [..., H', s, W', s, C]
+    return h.transpose(-4, -3).flatten(-3)
+
+
+def _unpatch(x: Tensor, size: int) -> Tensor:
+    if size == 1:
+        return x
+    h = x.unflatten(-1, (size, size, -1)).transpose(-4, -3)  # [..., H', s, W', s, C]
+    return h.flatten(-3, -2).flatten(-4, -3)

@@ -1,0 +1,82 @@
+"""The published shape of results.json, as JSON Schema (draft 2020-12). Computes nothing."""
+
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+NUMBER, INTEGER, TEXT, FLAG, ANY_OBJECT = ({"type": kind} for kind in ("number", "integer", "string", "boolean", "object"))
+COUNT = {"type": "integer", "minimum": 0}
+RATE = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
+INTERVAL = {"type": ["array", "null"], "items": NUMBER, "minItems": 2, "maxItems": 2}
+
+
+def results_schema() -> dict[str, Any]:
+    """The JSON Schema of results.json; `schema_version` rises whenever a reader of the old form would break."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "worldsim results",
+        **_object(
+            schema_version={"const": SCHEMA_VERSION},
+            level=NUMBER,
+            task=ANY_OBJECT,
+            sampler=ANY_OBJECT,
+            seed=INTEGER,
+            policies={"type": "array", "items": _policy()},
+            agreement=_nullable(_agreement()),
+            world_model=_object(name=TEXT, sha256=_nullable(TEXT), parameters=_nullable(INTEGER), leak=_nullable(ANY_OBJECT)),
+            verifier=_object(name=TEXT, agreement_with_truth=RATE, interval=INTERVAL, judged_true_episodes=COUNT),
+            throughput=_object(
+                rollouts_per_hour=_nullable(NUMBER),
+                frames_per_second=_nullable(NUMBER),
+                seconds={"type": "object", "additionalProperties": NUMBER},
+            ),
+            open_loop=_nullable(ANY_OBJECT),
+            quarantined={"type": "array", "items": TEXT},
+        ),
+    }
+
+
+def _policy() -> dict[str, Any]:
+    rate = {"episodes": COUNT, "scored": COUNT, "unscored": COUNT, "successes": COUNT, "success_rate": RATE, "interval": INTERVAL}
+    return _object(
+        name=TEXT,
+        task=TEXT,
+        **rate,
+        real=_nullable(_object(**rate)),
+        paired_episodes=COUNT,
+        phi=_nullable(NUMBER),
+        agreement=RATE,
+        letters=_nullable(TEXT),
+    )
+
+
+def _agreement() -> dict[str, Any]:
+    band = _object(median=NUMBER, low=NUMBER, high=NUMBER)
+    names = ("pearson", "mmrv", "bias", "mean_absolute_error", "phi")
+    return _object(
+        policies=COUNT,
+        pearson=_nullable(NUMBER),
+        spearman=_nullable(NUMBER),
+        mmrv=_nullable(NUMBER),
+        tie_rule=TEXT,
+        gap=TEXT,
+        mean_absolute_error=NUMBER,
+        bias=NUMBER,
+        top1_correct=_nullable(FLAG),
+        regret=_nullable(NUMBER),
+        phi=_nullable(NUMBER),
+        paired_episodes=COUNT,
+        false_successes=COUNT,
+        missed=COUNT,
+        intervals=_object(**dict.fromkeys(names, INTERVAL)),
+        noise_ceiling=_nullable(_object(pearson=band, mmrv=band)),
+    )
+
+
+def _object(**properties: dict[str, Any]) -> dict[str, Any]:
+    """An object with exactly these keys."""
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    return {**schema, "type": [schema["type"], "null"]}

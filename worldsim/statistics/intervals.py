@@ -1,0 +1,72 @@
+"""How sure one success rate is: k successes in n trials to an interval. Knows nothing of policies or of a second rate."""
+
+from typing import NamedTuple
+
+from scipy.stats import beta, norm
+
+from worldsim.errors import InvalidInput
+
+
+class Interval(NamedTuple):
+    """Both ends of an interval, inclusive."""
+
+    low: float
+    high: float
+
+
+def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Interval:
+    """Wilson's score interval: the rates that a normal test of size 1 - level does not reject. The default in every table.
+
+    Centre `(p + z^2/2n) / (1 + z^2/n)`, half width `z / (1 + z^2/n) * sqrt(p(1-p)/n + z^2/4n^2)` (Wilson 1927).
+
+    Args:
+        successes: between 0 and `trials`.
+        trials: at least 1.
+        level: confidence level, inside (0, 1).
+
+    Raises:
+        InvalidInput: counts or a level out of range.
+    """
+    tail = _tail(successes, trials, level)
+    z = float(norm.isf(tail))
+    rate, spread = successes / trials, z * z / trials
+    centre = (rate + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * (rate * (1 - rate) / trials + spread / (4 * trials)) ** 0.5
+    low = 0.0 if successes == 0 else centre - half
+    high = 1.0 if successes == trials else centre + half
+    return Interval(low, high)
+
+
+def clopper_pearson_interval(successes: int, trials: int, level: float = 0.95) -> Interval:
+    """The exact interval: it covers the true rate at least `level` of the time, whatever that rate is. Use it where a guarantee is claimed.
+
+    Quantiles of Beta(k, n-k+1) and Beta(k+1, n-k), with 0 and 1 at the ends (Clopper and Pearson 1934).
+
+    Raises:
+        InvalidInput: counts or a level out of range.
+    """
+    tail, failures = _tail(successes, trials, level), trials - successes
+    low = 0.0 if successes == 0 else float(beta.ppf(tail, successes, failures + 1))
+    high = 1.0 if failures == 0 else float(beta.isf(tail, successes + 1, failures))
+    return Interval(low, high)
+
+
+def jeffreys_interval(successes: int, trials: int, level: float = 0.95) -> Interval:
+    """The central interval of the posterior under Jeffreys' prior: quantiles of Beta(k+1/2, n-k+1/2), with 0 and 1 at the ends.
+
+    Raises:
+        InvalidInput: counts or a level out of range.
+    """
+    tail, failures = _tail(successes, trials, level), trials - successes
+    low = 0.0 if successes == 0 else float(beta.ppf(tail, successes + 0.5, failures + 0.5))
+    high = 1.0 if failures == 0 else float(beta.isf(tail, successes + 0.5, failures + 0.5))
+    return Interval(low, high)
+
+
+def _tail(successes: int, trials: int, level: float) -> float:
+    """The probability left in each tail, once the arguments are known to make sense."""
+    if not (trials >= 1 and 0 <= successes <= trials):
+        raise InvalidInput(f"{successes} successes of {trials} trials is no rate; give 0 <= successes <= trials with at least one trial")
+    if not 0 < level < 1:
+        raise InvalidInput(f"level is {level}, expected a number between 0 and 1 such as 0.95")
+    return (1 - level) / 2
