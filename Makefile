@@ -39,9 +39,8 @@ $(DEMO_READY): | $(VENV)/bin/python
 	$(INSTALL) -e ".[mujoco]"
 	touch $@
 
-# setuptools: tests/test_packaging.py builds a wheel with it.
 $(TEST_READY): | $(VENV)/bin/python
-	$(INSTALL) "setuptools>=77" -e ".[mujoco,rlds,test]"
+	$(INSTALL) -e ".[mujoco,rlds,test]"
 	touch $(DEMO_READY) $@
 
 # The true world is rendered off-screen. Linux needs a library for that, which pip cannot bring.

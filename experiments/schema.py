@@ -88,27 +88,39 @@ class TrainVerifierConfig:
 
 
 @dataclass
+class ReproduceConfig:
+    """Keys of `worldsim reproduce`."""
+
+    out: str = option("build", "folder that everything is made in; the same folder again resumes")
+    episodes: int = option(4500, "scripted training episodes; a quarter as many again come from image policies", least=4)
+    batch: int | None = option(None, "clips per step of the world model's stages; null takes each stage's own", least=1)
+    seed: int = option(0, SEED, least=0)
+    device: str = option("cpu", CPU_OR_CUDA)
+    compile: bool = option(default=True, meaning="compile the network with torch.compile, which needs a C++ compiler")
+    install: bool = option(default=False, meaning="put world model, judge and starts where worldsim ships them")
+
+
+@dataclass
 class EvaluateConfig:
     """Keys of `worldsim evaluate`."""
 
     world_model: str = option("drawer", "name or checkpoint of the world model to act in")
     policies: list[Any] = option([], "names, checkpoints or mappings with `name`; [] is the shipped panel")
-    task: str = option("drawer", "name or file of the task")
+    task: str = option("drawer", "name or file of the task, or a folder of recordings to start from")
     truth: str | None = option(None, "name of a true world to run beside the model, to measure the agreement")
-    verifier: str = option("classifier", "name or checkpoint of the judge")
+    verifier: str | None = option(None, "name or checkpoint of the judge; null takes the world model's own, else classifier")
     episodes: int = option(100, "episodes per policy, one per start of the task", least=1)
     seed: int = option(0, SEED, least=0)
     batch: int = option(25, "episodes stepped together", least=1)
     steps: int | None = option(None, "denoising steps per frame; null takes the checkpoint's", least=1)
     guidance: float | None = option(None, "action guidance; 1 is none, null takes the checkpoint's", least=0)
-    history: str | None = option(
-        None, "how the past is kept; null takes the checkpoint's", choices=("recompute", "window", "block", "stream")
-    )
+    history: str | None = option(None, "how the past is kept; null takes the checkpoint's", choices=("stream",))
     horizon: int | None = option(None, "steps per episode; null takes the task's", least=1)
     device: str = option("cpu", CPU_OR_CUDA)
     precision: str = option("auto", "number format of the network", choices=("auto", "fp32", "bf16"))
     determinism: str = option("fast", "strict is bit-identical on one machine", choices=("fast", "strict"))
     threads: int = option(0, THREADS, least=0)
+    workers: int = option(0, "processes for the true world; 0 uses every core, 1 stays in this process", least=0)
     run: str | None = option(None, "run folder; null is runs/evaluate-<task>, and the same folder again resumes")
     report: bool = option(default=True, meaning="write report/index.html with figures and videos")
 
@@ -120,23 +132,26 @@ class ReplayConfig:
     world_model: str = option("drawer", "name or checkpoint of the world model to act in")
     data: str = option(REQUIRED, "folder of recorded episodes whose actions are replayed")
     episodes: int = option(100, "number of episodes to replay", least=1)
-    verifier: str | None = option(None, "judge of the predicted episodes; null judges nothing")
+    verifier: str | None = option(
+        None, "judge of the last predicted frame, compared with recorded states; null takes the world model's own, else classifier"
+    )
     shuffle_actions: bool = option(default=False, meaning="give each episode another one's actions: a model that listens must get worse")
     steps: int | None = option(None, "denoising steps per frame; null takes the checkpoint's", least=1)
     guidance: float | None = option(None, "action guidance; 1 is none, null takes the checkpoint's", least=0)
-    history: str | None = option(
-        None, "how the past is kept; null takes the checkpoint's", choices=("recompute", "window", "block", "stream")
-    )
+    history: str | None = option(None, "how the past is kept; null takes the checkpoint's", choices=("stream",))
     seed: int = option(0, SEED, least=0)
-    out: str | None = option(None, "folder for the numbers and the videos; null prints only")
+    batch: int = option(25, "episodes stepped together", least=1)
+    out: str | None = option(None, "folder for the numbers and the videos, may be a run folder; null prints only")
     device: str = option("cpu", CPU_OR_CUDA)
+    precision: str = option("auto", "number format of the network", choices=("auto", "fp32", "bf16"))
+    threads: int = option(0, THREADS, least=0)
 
 
 @dataclass
 class ImportConfig:
     """Keys of `worldsim import`."""
 
-    source: str = option(REQUIRED, "format of the data: rlds, lerobot, droid or csgo")
+    source: str = option(REQUIRED, "format of the data: rlds or mp4-json")
     path: str = option(REQUIRED, "folder or file to read")
     out: str = option(REQUIRED, "folder that the episodes are written to")
     limit: int | None = option(None, "read this many episodes only", least=1)
@@ -168,6 +183,10 @@ class BenchConfig:
     world_model: str = option("drawer", "name or checkpoint of the world model to time")
     lanes: list[int] = option([1, 8, 25], "numbers of parallel worlds to time", least=1)
     steps: list[int] = option([1, 2, 4], "numbers of denoising steps to time", least=1)
+    batch: int = option(25, "lanes in the timing of the model alone", least=1)
+    frames: int = option(24, "frames per lane in each timing", least=1)
+    precision: str = option("auto", "number format of the network", choices=("auto", "fp32", "bf16"))
+    threads: int = option(0, THREADS, least=0)
 
 
 @dataclass
@@ -206,13 +225,14 @@ VERBS = {
     for verb in (
         Verb("demo", DemoConfig, "Rank the shipped policies in the shipped world and check the ranking against the truth."),
         Verb("collect", CollectConfig, "Record episodes of a true world."),
-        Verb("import", ImportConfig, "Turn RLDS, LeRobot, DROID or CS:GO recordings into episode files."),
+        Verb("import", ImportConfig, "Turn RLDS or mp4-and-JSON recordings of robots into episode files."),
         Verb("train", TrainConfig, "Train one stage of a world model."),
         Verb("train-policy", TrainPolicyConfig, "Clone a policy from recorded episodes."),
         Verb("train-verifier", TrainVerifierConfig, "Train a judge of success on recorded episodes."),
         Verb("evaluate", EvaluateConfig, "Let policies act in a world model, judge them and rank them."),
         Verb("replay", ReplayConfig, "Feed recorded actions to a world model and compare it with what happened."),
         Verb("score", ScoreConfig, "Judge a run again and rebuild its results and report."),
+        Verb("reproduce", ReproduceConfig, "Make everything that ships again: data, policies, judge, world model."),
         Verb("status", StatusConfig, "Say how far a run is."),
         Verb("bench", BenchConfig, "Time a world model on this machine."),
         Verb("doctor", DoctorConfig, "Say what this machine has, what it lacks and what to type."),

@@ -1,2 +1,6 @@
+"""Policies: each turns the frames it sees into actions. Importing this registers them by name and loads no torch."""
+
 if not __name__.startswith("worldsim."):
     raise ImportError(f'import "worldsim.policies", not "{__name__}": a second copy of its classes would not be the same classes')
+
+from worldsim.policies import cloned, random, replay  # noqa: F401

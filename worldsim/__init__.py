@@ -47,3 +47,6 @@ def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return import_module(f"worldsim.{name}")
     raise AttributeError(f"module 'worldsim' has no attribute '{name}'")
+
+
+import_module("worldsim.envs")  # registers the Gymnasium ids; by name, because imports point down

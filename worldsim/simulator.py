@@ -178,17 +178,16 @@ class VideoWorldModel:
         return keyed_noise(seeds, frames.tolist(), step, shape).to(self.device)
 
 
-def save_world_model(folder: str | Path, model: VideoWorldModel, facts: dict) -> str:
-    """Write a world model as a checkpoint folder; `facts` (leak, data, training) go into its config. Returns the hash."""
-    spec, action = model.spec, model.spec.action
+def save_world_model(folder: str | Path, spec: WorldSpec, network: VideoUNet, autoencoder: Autoencoder, sampler: Sampler, facts: dict) -> str:
+    """Write a world model as a checkpoint folder; `facts` (leak, training) go into its config. Returns the hash of the weights."""
     config = {
-        "spec": {"height": spec.height, "width": spec.width, "context": spec.context, "fps": spec.fps, "action": vars(action)},
-        "network": model.network.describe(),
-        "autoencoder": model.autoencoder.describe(),
-        "sampler": vars(model.sampler),
-        "parameters": model.parameters,
+        "spec": {"height": spec.height, "width": spec.width, "context": spec.context, "fps": spec.fps, "action": vars(spec.action)},
+        "network": network.describe(),
+        "autoencoder": autoencoder.describe(),
+        "sampler": vars(sampler),
+        "parameters": parameter_count(network, autoencoder),
     }
-    return save_checkpoint(folder, "world_model", {"network": model.network, "autoencoder": model.autoencoder}, config | facts)
+    return save_checkpoint(folder, "world_model", {"network": network, "autoencoder": autoencoder}, config | facts)
 
 
 def open_world_model(folder: str | Path, *, device: str = "cpu", precision: str = "auto", **sampler: object) -> VideoWorldModel:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Generator, Mapping
 import numpy as np
 
 from worldsim.envs.drawer.physics import HANDLE_Y, HANDLE_Z, REACH, WORKSPACE
+from worldsim.errors import UnknownName
+from worldsim.registry import did_you_mean
 
 State = Mapping[str, np.ndarray]
 Behaviour = Generator[np.ndarray, State, None]
@@ -68,10 +70,10 @@ def still(rng: np.random.Generator) -> Behaviour:
 def random_walk(rng: np.random.Generator) -> Behaviour:
     """A velocity that wanders."""
     velocity = rng.uniform(-1, 1, 3)
-    state = yield np.zeros(3)
+    yield np.zeros(3)
     while True:
         velocity = np.clip(0.8 * velocity + rng.normal(0, 0.5, 3), -1, 1)
-        state = yield velocity
+        yield velocity
 
 
 def waypoints(rng: np.random.Generator) -> Behaviour:
@@ -126,7 +128,13 @@ MIXES = {
 
 
 def choose_behaviour(mix: str, rng: np.random.Generator) -> tuple[str, Behaviour]:
-    """Draw a behaviour from a named mix, started and ready to be sent states."""
+    """Draw a behaviour from a named mix, started and ready to be sent states.
+
+    Raises:
+        UnknownName: no such mix; with the closest known name.
+    """
+    if mix not in MIXES:
+        raise UnknownName(f'unknown mix "{mix}"; {did_you_mean(mix, MIXES)}')
     names, weights = zip(*MIXES[mix].items(), strict=True)
     name = str(rng.choice(names, p=weights))
     behaviour = BEHAVIOURS[name](rng)

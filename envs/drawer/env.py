@@ -50,7 +50,8 @@ class DrawerTruthEnv(gymnasium.Env):
         self._physics.step(ACTION.check(np.asarray(action)[None])[0])
         self._steps += 1
         frame, info = self._observe()
-        return frame, float(info["success"]), info["success"], self._steps >= self._horizon, info
+        terminated = info["success"]
+        return frame, float(terminated), terminated, not terminated and self._steps >= self._horizon, info
 
     def render(self) -> np.ndarray | None:
         return None if self._frame is None else self._frame.copy()

@@ -24,7 +24,9 @@ def choose_gl() -> str:
         if found[name]:
             os.environ["MUJOCO_GL"] = name
             return name
-    raise MissingDependency("no OpenGL to render with (neither OSMesa nor EGL); type: apt-get install -y --no-install-recommends libosmesa6")
+    raise MissingDependency(
+        "no OpenGL to render with (neither OSMesa nor EGL); type: apt-get install -y --no-install-recommends libosmesa6"
+    )
 
 
 def import_mujoco():
@@ -49,7 +51,9 @@ class Camera:
         try:
             self._renderer = mujoco.Renderer(model, 2 * size, 2 * size)
         except Exception as error:  # each backend raises its own kind
-            raise MissingDependency(f"OpenGL ({os.environ['MUJOCO_GL']}) cannot render here: {error}; type: apt-get install -y libosmesa6") from error
+            raise MissingDependency(
+                f"OpenGL ({os.environ['MUJOCO_GL']}) cannot render here: {error}; type: apt-get install -y libosmesa6"
+            ) from error
         self._name, self._size = name, size
         self.close = weakref.finalize(self, self._renderer.close)  # also at exit, while OpenGL is still there
 

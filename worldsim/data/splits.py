@@ -33,4 +33,6 @@ def require_split(seed: int, split: str) -> None:
         InvalidInput: naming both splits.
     """
     if split_of(seed) != split:
-        raise InvalidInput(f"seed {seed} belongs to the {split_of(seed)} split, expected {split}; collect with: worldsim collect split={split}")
+        raise InvalidInput(
+            f"seed {seed} belongs to the {split_of(seed)} split, expected {split}; collect with: worldsim collect split={split}"
+        )

@@ -31,7 +31,9 @@ class Windows:
 
     def __post_init__(self) -> None:
         if self.frames.min() < self.length:
-            raise InvalidInput(f"the shortest episode has {self.frames.min()} frames, a clip needs {self.length}; set clip={self.frames.min()}")
+            raise InvalidInput(
+                f"the shortest episode has {self.frames.min()} frames, a clip needs {self.length}; set clip={self.frames.min()}"
+            )
 
     def draw(self, count: int, generator: torch.Generator) -> np.ndarray:
         """Rows int64 `[count, length]` of `count` clips, each inside one episode."""
@@ -52,7 +54,7 @@ class Windows:
 
 
 def windows_over(trajectories: Sequence[Trajectory], length: int, focus: str | None = None) -> Windows:
-    """Windows over `trajectories` in this order; `focus` names the state whose movement matters most (None or absent: all clips are equal)."""
+    """Windows over `trajectories` in this order; `focus` names the state whose movement matters most (None or absent: clips are equal)."""
     frames = np.array([len(trajectory.frames) for trajectory in trajectories])
     first = np.concatenate([[0], np.cumsum(frames)[:-1]])
     moving, resting = [], []

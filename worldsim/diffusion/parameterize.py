@@ -1,7 +1,7 @@
 """What a network predicts, and how the clean sample follows from it. Samplers see clean predictions only.
 
-`output` and `x` are `[..., H, W, C]`, `level` is `[...]`. "clean" predicts the change from `base` (the previous frame, weighted by how clean
-it is), so that a network that outputs zero copies the past.
+`output` and `x` are `[..., H, W, C]`, `level` is `[...]`. "clean" predicts the change from `base` (the previous frame, weighted by how
+clean it is), so that a network that outputs zero copies the past.
 """
 
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Frames to small latents and back, each frame by itself, so that nothing can leak through time. Knows nothing about actions or noise levels."""
+"""Frames to small latents and back, each frame by itself, so that nothing leaks through time. Knows nothing of actions or noise levels."""
 
 from dataclasses import asdict, dataclass
 

@@ -170,7 +170,7 @@ class TemporalAttention(nn.Module):
         return ((q * k).sum(-1) * self.head**-0.5 + self.distance[:, self.window, None].to(q.dtype))[..., None]
 
     def _history(self, k: Tensor, v: Tensor, streams: int, memory: Memory) -> tuple[Tensor, Tensor, Tensor]:
-        """Keys and values of the other frames `[B, H*W, heads, n, d]`, and the bias `[heads, S*T, n]` (or per lane) that hides what must not be seen."""
+        """Keys and values of the other frames `[B, H*W, heads, n, d]`, and the bias `[heads, S*T, n]` (or per lane) that hides frames."""
         cached = memory.read(self.name)
         if cached is None:
             self._remember(k, v, memory)
@@ -187,7 +187,7 @@ class TemporalAttention(nn.Module):
         memory.write(self.name, *(F.pad(t[..., -self.window :, :], (0, 0, missing, 0)) for t in (k, v)))
 
     def _bias_between(self, frames: int, like: Tensor) -> Tensor:
-        """Bias of query frame i for key frame j, `[heads, T, T]`; -inf on itself (scored apart), beyond the window, and on the future if causal."""
+        """Bias of query frame i for key frame j, `[heads, T, T]`; -inf on itself (scored apart), beyond the window, on a causal future."""
         index = torch.arange(frames, device=like.device)
         back = index[:, None] - index[None]
         hidden = (back == 0) | (back.abs() > self.window) | ((back < 0) if self.causal else False)

@@ -32,7 +32,9 @@ class HistoryCache:
             mine[index] = theirs
             return mine
 
-        layers = {name: tuple(replaced(*pair) for pair in zip(tensors, other.layers[name], strict=True)) for name, tensors in self.layers.items()}
+        layers = {
+            name: tuple(replaced(*pair) for pair in zip(tensors, other.layers[name], strict=True)) for name, tensors in self.layers.items()
+        }
         return HistoryCache(replaced(self.length, other.length), layers)
 
 

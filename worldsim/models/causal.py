@@ -74,9 +74,12 @@ def causalize(net: VideoUNet, transfer: str = "extrapolative", norm: str = "fram
 
     Raises:
         InvalidInput: the network is causal already, or `norm` is not one that this network has.
+        UnknownName: unknown transfer.
     """
     if net.config.causal:
         raise InvalidInput("this network is causal already; causalize a pretrained one (worldsim train stage=pretrain)")
+    if transfer not in METHODS:
+        raise UnknownName(f'unknown transfer "{transfer}"; {did_you_mean(transfer, METHODS)}')
     if norm != "frame":
         raise InvalidInput(f'norm is "{norm}"; this network normalises each frame by itself, expected norm="frame"')
     convolutions = {name: module for name, module in net.named_modules() if isinstance(module, TemporalConv)}

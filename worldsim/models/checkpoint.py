@@ -38,12 +38,14 @@ class Checkpoint:
         try:
             module.load_state_dict({key: t.float() if t.is_floating_point() else t for key, t in self.tensors[name].items()})
         except (KeyError, RuntimeError) as error:
-            raise DamagedFile(f"{self.folder} does not hold a {name} of this shape: {str(error).splitlines()[0]}; get the checkpoint again") from error
+            raise DamagedFile(
+                f"{self.folder} does not hold a {name} of this shape: {str(error).splitlines()[0]}; get the checkpoint again"
+            ) from error
         return module.eval()
 
 
 def save_checkpoint(folder: str | Path, kind: str, modules: Mapping[str, nn.Module], config: Mapping[str, Any]) -> str:
-    """Write `modules` and `config` to `folder` and return the hash of the weights. `config.json` comes last: without it there is no checkpoint."""
+    """Write `modules` and `config` to `folder`; return the hash of the weights. `config.json` comes last: no checkpoint without it."""
     folder = Path(folder)
     tensors = {f"{name}/{key}": _stored(tensor) for name, module in modules.items() for key, tensor in module.state_dict().items()}
     folder.mkdir(parents=True, exist_ok=True)

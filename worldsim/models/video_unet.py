@@ -1,11 +1,11 @@
 """The video network: a small U-Net over latent frames whose every frame has its own noise level and its own action.
 
-It has the shape of DynamiCrafter's U-Net (2-D blocks per frame, temporal convolutions, temporal attention), with all norms per frame. With one
-level, patches of 2 and no convolutions the same class is a diffusion-forcing transformer. It knows nothing about schedules, samplers or files.
+It has the shape of DynamiCrafter's U-Net (2-D blocks per frame, temporal convolutions, temporal attention), with all norms per frame. With
+one level, patches of 2 and no convolutions the same class is a diffusion-forcing transformer. It knows nothing about schedules or files.
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +31,7 @@ class VideoUNetConfig:
     latent_size: int = 8
     action_size: int = 3
     patch: int = 1
-    channels: tuple[int, ...] = (64, 192)
+    channels: tuple[int, ...] = (64, 160)
     levels: tuple[tuple[str, ...], ...] = (("res", "conv"), ("res", "conv", "time", "space"))
     embedding: int = 256
     window: int = 8
@@ -65,7 +65,7 @@ class VideoUNet(nn.Module):
 
     def __init__(self, config: VideoUNetConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = replace(config)  # its own: causalizing one network says nothing about another
         widths, emb = config.channels, config.embedding
         self.level_mlp = nn.Sequential(nn.Linear(64, emb), nn.SiLU(), nn.Linear(emb, emb))
         self.action_mlp = ActionEmbedding(config.action_size, emb)

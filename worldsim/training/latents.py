@@ -1,5 +1,7 @@
 """Recorded episodes as latents in memory, with the actions that lead into each frame. Knows nothing about losses."""
 
+import hashlib
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ from worldsim.types import ActionSpec, Trajectory
 
 @dataclass(frozen=True)
 class LatentClips:
-    """Latents float16 `[F, h, w, C]` of all frames in a row, `actions` float32 `[F, A]` leading into each (0 for a first frame), and the windows over them."""
+    """Latents float16 `[F, h, w, C]` of all frames in a row, `actions` float32 `[F, A]` into each (0 for a first frame), and windows."""
 
     latents: Tensor
     actions: Tensor
@@ -31,11 +33,18 @@ class LatentClips:
 
 
 def encode_trajectories(
-    model: Autoencoder, trajectories: Sequence[Trajectory], spec: ActionSpec, length: int, *, focus: str | None = None, keep: Path | None = None
+    model: Autoencoder,
+    trajectories: Sequence[Trajectory],
+    spec: ActionSpec,
+    length: int,
+    *,
+    focus: str | None = None,
+    keep: Path | None = None,
 ) -> LatentClips:
     """Encode every frame once; `keep` is a folder that remembers the result by what it was made from."""
     actions = [np.concatenate([np.zeros((1, spec.size), np.float32), normalise(t.actions, spec)]) for t in trajectories]
-    key = digest_of([[t.seed, t.start_id, len(t)] for t in trajectories] + [float(sum(p.double().sum() for p in model.parameters()))])
+    seen = [hashlib.sha256(np.ascontiguousarray(t.frames)).hexdigest() for t in trajectories]
+    key = digest_of([[t.seed, t.start_id, len(t)] for t in trajectories] + [_fingerprint(model)])
     kept = keep and keep / f"latents-{key}.safetensors"
     if kept and kept.exists():
         latents = load_file(kept)["latents"]
@@ -45,6 +54,14 @@ def encode_trajectories(
             with written_whole(kept) as aside:
                 save_file({"latents": latents}, aside)
     return LatentClips(latents, torch.from_numpy(np.concatenate(actions)), windows_over(trajectories, length, focus))
+
+
+def _fingerprint(model: Autoencoder) -> str:
+    """A hash of every weight."""
+    digest = hashlib.sha256()
+    for tensor in model.state_dict().values():
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 @torch.no_grad()

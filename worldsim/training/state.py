@@ -22,7 +22,9 @@ class Progress:
     loss: float = 0.0
 
 
-def save_state(path: Path, model: nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer, progress: Progress, recipe: dict) -> None:
+def save_state(
+    path: Path, model: nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer, progress: Progress, recipe: dict
+) -> None:
     """Write everything that continuing needs."""
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"average/{name}": tensor for name, tensor in average.items()}
@@ -46,7 +48,7 @@ def load_state(path: Path, model: nn.Module, average: dict[str, Tensor], optimiz
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise DamagedFile(f"{path} cannot be read ({error}); delete it to train from the beginning") from error
-    before = json.loads(about["recipe"])
+    before, recipe = json.loads(about["recipe"]), json.loads(json.dumps(recipe))  # a tuple comes back from JSON as a list
     for key in sorted(before.keys() | recipe.keys()):
         if before.get(key) != recipe.get(key):
             raise RunMismatch(f"{path} was trained with {key}={before.get(key)}, now asked for {recipe.get(key)}; choose another out=")

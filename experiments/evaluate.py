@@ -1,0 +1,118 @@
+"""`worldsim evaluate`: policies act in a world model, and in the truth where there is one; all is judged, ranked and reported."""
+
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from worldsim.evaluate import Clock, Episode, Group, evaluate, judge_missing, missing_groups, padded, roll_out, timed
+from worldsim.experiments.provenance import command_of, machine, versions
+from worldsim.experiments.schema import EvaluateConfig
+from worldsim.experiments.setting import Setting, prepare
+from worldsim.experiments.truth_workers import truth_workers
+from worldsim.load import load_verifier
+from worldsim.report.run_folder import RunFolder
+from worldsim.types import Trajectory
+
+
+def run(config: EvaluateConfig) -> Path:
+    """Evaluate as configured, print the tables and return the run folder. The same command again goes on from what is finished.
+
+    Raises:
+        WorldsimError: anything about the request that cannot be met, before an episode is computed.
+    """
+    setting = prepare(config)
+    path = Path(config.run or f"runs/evaluate-{setting.task.id}")
+    with RunFolder.open(path, _record(config, setting, path)) as folder:
+        deque(folder.episodes(), maxlen=0)  # damaged episodes are put aside, and so made again
+        _imagine(folder, setting, config)
+        if config.truth:
+            _run_truth(folder, setting, config)
+        finish(folder, report=config.report)
+    return path
+
+
+def finish(folder: RunFolder, *, report: bool) -> None:
+    """Write results.json and, if asked, the report; print the tables and where the report is."""
+    from rich.console import Console
+
+    from worldsim.report.page import write_report
+    from worldsim.report.results import result_tables, write_results
+
+    page = write_report(folder) if report else None
+    results = json.loads((folder.path / "results.json").read_text(encoding="utf-8")) if report else write_results(folder)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 120
+    console.print(*result_tables(results))
+    console.print(f"results: {folder.path / 'results.json'}", markup=False, soft_wrap=True)
+    if page:
+        console.print(f"report: {page}", markup=False, soft_wrap=True)
+
+
+def _record(config: EvaluateConfig, setting: Setting, path: Path) -> dict[str, Any]:
+    """What config.yaml says of the run: its identity, the policies, and what else made the numbers."""
+    before = {file.stem for file in path.glob("episodes/[!.]*.h5")}
+    return {
+        "identity": setting.identity,
+        "policies": setting.facts,
+        "planned": len(before | {episode.id for episode in setting.planned}),
+        "command": command_of("evaluate", config),
+        "versions": versions(),
+        "machine": machine(),
+    }
+
+
+def _imagine(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> None:
+    """The imagined episodes and what the verifier says of them."""
+    planned = _planned(setting, "imagined")
+    with timed(folder) as clock, _progress(folder, planned, "imagined") as watch:
+        evaluate(folder, planned, partial(map, _player(setting, config, clock)), clock, batch=config.batch, watch=watch)
+        judge_missing(folder, setting.identity["verifier"]["name"], setting.verifier, ["imagined"], clock)
+
+
+def _run_truth(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> None:
+    """The true episodes, judged by the state and by the verifier. Their time is not counted among the world model's."""
+    planned, clock = _planned(setting, "truth"), Clock()
+    workers = min(config.workers or os.cpu_count() or 1, len(missing_groups(folder, planned, config.batch)))
+    with _progress(folder, planned, "truth") as watch:
+        if workers <= 1 or config.determinism == "strict":
+            evaluate(folder, planned, partial(map, _player(setting, config, clock)), clock, batch=config.batch, watch=watch)
+        else:
+            with truth_workers(workers, config.truth, setting.specs, setting.task) as roll_outs:
+                evaluate(folder, planned, roll_outs, clock, batch=config.batch, watch=watch)
+    judge_missing(folder, "state", load_verifier("state"), ["truth"], clock)
+    judge_missing(folder, setting.identity["verifier"]["name"], setting.verifier, ["truth"], clock)
+
+
+def _planned(setting: Setting, world: str) -> list[Episode]:
+    return [episode for episode in setting.planned if episode.world == world]
+
+
+def _player(setting: Setting, config: EvaluateConfig, clock: Clock) -> Callable[[Group], list[Trajectory]]:
+    """A function that rolls one group out in this process; a strict batch is always full."""
+
+    def play(group: Group) -> list[Trajectory]:
+        lanes = padded(group, config.batch) if config.determinism == "strict" else group
+        return roll_out(setting.worlds[group[0].world], setting.policies[group[0].policy], setting.task, lanes, clock)
+
+    return play
+
+
+@contextmanager
+def _progress(folder: RunFolder, planned: list[Episode], world: str) -> Iterator[Callable[[Group, int], None]]:
+    """A line that counts episodes, names the policy and says how long it will take."""
+    from tqdm import tqdm
+
+    done = sum(folder.has_episode(episode.id) for episode in planned)
+    with tqdm(total=len(planned), initial=done, desc=world, unit="episode") as bar:
+
+        def watch(group: Group, fresh: int) -> None:
+            bar.set_postfix_str(group[0].policy, refresh=False)
+            bar.update(fresh)
+
+        yield watch

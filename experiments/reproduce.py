@@ -1,0 +1,82 @@
+"""`worldsim reproduce`: everything that ships, made again from nothing: data, policies, judge, world model and starts.
+
+Each step is another command and resumes where it was stopped. Runs on the CPU in hours, or on a GPU with device=cuda.
+"""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from worldsim.experiments import collect, train, train_policy, train_verifier
+from worldsim.experiments.schema import CollectConfig, TrainConfig, TrainPolicyConfig, TrainVerifierConfig
+
+WEAK = (60, 120, 180, 250, 350, 500, 700)  # steps of the policies that training data is collected with
+PANEL_STEPS = (0, 15, 30, 45, 60, 75, 90, 105, 120, 150, 180, 210, 240, 270, 300, 350, 400, 500, 700, 1000, 1500)
+STARTS = 200
+
+
+def run(config) -> None:
+    """Make everything below `config.out` and, with `install`, put it where worldsim ships it."""
+    out = Path(config.out)
+    record(out / "data", out / "collectors", config.episodes, config.seed)
+    policies(out)
+    train_verifier.run(TrainVerifierConfig(data=str(out / "data"), out=str(out / "classifier")))
+    world_model(out, config)
+    starts(out / "drawer.h5")
+    if config.install:
+        install(out)
+
+
+def record(data: Path, collectors: Path, episodes: int, seed: int) -> None:
+    """Scripted episodes, weak image policies cloned from them, and those policies' rollouts. The panel comes from another cloning run."""
+    collect.run(CollectConfig(out=str(data), episodes=200, split="validation"))
+    collect.run(CollectConfig(out=str(data), episodes=episodes))
+    if not (collectors / "weak" / "config.json").exists():
+        train_policy.run(TrainPolicyConfig(str(data), str(collectors), "weak", 1000, list(WEAK), 1500, seed + 11))
+    weak = [str(collectors / f"weak-{steps}") for steps in WEAK] + [str(collectors / "weak")]
+    collect.run(CollectConfig(out=str(data), episodes=episodes // 4, seed=100_000, policies=weak))
+
+
+def policies(out: Path) -> None:
+    """The cloning run that the panel is taken from."""
+    if not (out / "policies" / "panel" / "config.json").exists():
+        train_policy.run(TrainPolicyConfig(str(out / "data"), str(out / "policies"), "panel", 2000, list(PANEL_STEPS), 1500, 1))
+
+
+def world_model(out: Path, config) -> None:
+    """All five stages in order."""
+    from worldsim.training.stages import STAGES
+
+    for stage in STAGES:
+        if not (out / "world_model" / stage / "config.json").exists():
+            options = {"data": str(out / "data"), "out": str(out / "world_model"), "seed": config.seed}
+            train.run(TrainConfig(stage=stage, batch=config.batch, device=config.device, compile=config.compile, **options))
+
+
+def starts(path: Path) -> None:
+    """The task's starts: first frames of the true world at evaluation seeds."""
+    from worldsim.data.splits import seed_of
+    from worldsim.data.tasks import write_starts
+    from worldsim.envs.drawer.truth import HORIZON, INSTRUCTION, DrawerTruth
+    from worldsim.types import Start, Task
+
+    truth, found = DrawerTruth(), []
+    for index in range(STARTS):
+        seed = seed_of("evaluation", index)
+        frame = truth.reset([Start(str(seed), np.zeros(0), seed)])
+        found.append(Start(f"{seed:07d}", frame, seed))
+    truth.close()
+    write_starts(path, Task("drawer", INSTRUCTION, HORIZON, tuple(found)))
+
+
+def install(out: Path) -> None:
+    """Copy world model, judge and starts into the package; the panel's checkpoints are chosen by hand from `out/policies`."""
+    from importlib.resources import files
+
+    weights = Path(str(files("worldsim"))) / "weights"
+    ignore = shutil.ignore_patterns("training", ".training")
+    shutil.copytree(out / "world_model" / "self-context", weights / "world_models" / "drawer", dirs_exist_ok=True, ignore=ignore)
+    shutil.copytree(out / "classifier", weights / "verifiers" / "classifier", dirs_exist_ok=True, ignore=ignore)
+    (weights / "tasks").mkdir(parents=True, exist_ok=True)
+    shutil.copy(out / "drawer.h5", weights / "tasks" / "drawer.h5")

@@ -1,0 +1,200 @@
+"""The parts of an evaluation: loaded, checked against one another, and identified. Everything that can be refused is refused here."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from worldsim.data.tasks import digest_of_starts
+from worldsim.errors import InvalidInput
+from worldsim.evaluate import Episode, Genuine, Imagined, plan
+from worldsim.experiments.schema import EvaluateConfig
+from worldsim.load import (
+    find_checkpoint,
+    load_policy,
+    load_task,
+    load_truth,
+    load_verifier,
+    load_world_model,
+    part_checkpoint,
+    part_facts,
+    part_name,
+    shipped_panel,
+)
+from worldsim.registry import POLICIES, TRUTHS, VERIFIERS, WORLD_MODELS
+from worldsim.types import Policy, Task, Verifier, WorldModel, WorldSpec
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is run: worlds and policies by name, the task, the judge, the planned episodes, and what a run folder is known by."""
+
+    worlds: dict[str, Imagined | Genuine]
+    policies: dict[str, Policy]
+    specs: dict[str, Any]
+    facts: dict[str, dict[str, Any]]
+    task: Task
+    verifier: Verifier
+    identity: dict[str, Any]
+    planned: list[Episode]
+
+
+def prepare(config: EvaluateConfig) -> Setting:
+    """Load and check every part of an evaluation.
+
+    Raises:
+        WorldsimError: an unknown name, a damaged checkpoint, parts that do not fit one another, more episodes than starts.
+    """
+    use_torch(config.threads, config.device, strict=config.determinism == "strict")
+    specs = policy_specs(config.policies)
+    facts = {name: part_facts(POLICIES, spec) for name, spec in specs.items()}
+    world_facts, model_config = world_model_facts(config.world_model)
+    judge = verifier_name(config.verifier, model_config)
+    judge_facts = verifier_facts(judge)
+    task = _task(config)
+    sampler = sampler_facts(model_config, config) | _pinned(config)
+    worlds = {"imagined": [world_facts, sampler]} | ({"truth": [part_facts(TRUTHS, config.truth), _pinned(config)]} if config.truth else {})
+    planned = plan(task, facts, worlds, config.episodes, config.seed)
+    model = open_model(config)
+    check_verifier_frames(judge, model.spec)
+    built = {"imagined": Imagined(model)} | ({"truth": _truth(config.truth, task, model.spec)} if config.truth else {})
+    policies = {name: load_policy(spec, model.spec.action) for name, spec in specs.items()}
+    _check_fit(policies, task, model.spec)
+    identity = {
+        "world_model": world_facts,
+        "verifier": judge_facts,
+        "task": {"id": task.id, "instruction": task.instruction, "horizon": task.horizon, "starts": digest_of_starts(task)},
+        "sampler": sampler,
+        "seed": config.seed,
+    }
+    return Setting(built, policies, specs, facts, task, load_verifier(judge), identity, planned)
+
+
+def use_torch(threads: int, device: str, *, strict: bool = False) -> None:
+    """Set torch's threads (0 leaves them) and, for `strict`, one thread unless told otherwise and deterministic kernels only.
+
+    Raises:
+        InvalidInput: a device that torch does not know or that this machine lacks.
+    """
+    import torch
+
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise InvalidInput(f'unknown device "{device}"; type device=cpu, device=cuda or device=cuda:1') from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InvalidInput(f'device "{device}" is not there: torch sees no GPU on this machine; type device=cpu')
+    if threads or strict:
+        torch.set_num_threads(threads or 1)
+    if strict:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(mode=True)
+
+
+def policy_specs(given: Iterable[Any]) -> dict[str, Any]:
+    """What to load each policy from, by the name it goes by; without any, the shipped panel.
+
+    Raises:
+        InvalidInput: neither text nor mapping, two policies of one name, or none to be had.
+    """
+    given = list(given) or shipped_panel()
+    if not given:
+        raise InvalidInput("no policies are shipped with this copy of worldsim; name some: policies='[random,PATH]'")
+    specs: dict[str, Any] = {}
+    for spec in given:
+        if not (isinstance(spec, str) or (isinstance(spec, dict) and "name" in spec)):
+            raise InvalidInput(f"a policy is a name, a path or a mapping with a name, got {spec}; type policies='[random,{{name: NAME}}]'")
+        name = part_name(spec)
+        if name in specs:
+            raise InvalidInput(f"two policies are called \"{name}\"; drop one, or rename it: policies='[{{name: {name}, as: OTHER}}]'")
+        specs[name] = spec
+    return specs
+
+
+def world_model_facts(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a world model is known by in results.json, and the whole config of its checkpoint (empty for a registered one)."""
+    if name in WORLD_MODELS:
+        return {"name": name, "sha256": None, "parameters": None, "leak": None}, {}
+    from worldsim.models.checkpoint import read_config
+
+    config = read_config(find_checkpoint("world model", name, WORLD_MODELS.names()), "world_model")
+    return {"name": part_name(name)} | {key: config.get(key) for key in ("sha256", "parameters", "leak")}, config
+
+
+def sampler_facts(model_config: dict[str, Any], config: Any) -> dict[str, Any]:
+    """How frames are drawn: the checkpoint's sampler with what `config` replaces, and the precision that "auto" means here."""
+    from worldsim.models.cpu import choose_precision
+
+    given = {key: getattr(config, key) for key in ("steps", "guidance", "history")}
+    replaced = {key: value for key, value in given.items() if value is not None}
+    return model_config.get("sampler", {}) | replaced | {"precision": choose_precision(config.precision, config.device)}
+
+
+def open_model(config: Any) -> WorldModel:
+    """The world model that `config` asks for, with its sampler's options."""
+    options = {"steps": config.steps, "guidance": config.guidance, "history": config.history}
+    if config.precision != "auto":
+        options["precision"] = config.precision
+    return load_world_model(config.world_model, device=config.device, **options)
+
+
+def verifier_name(given: str | None, model_config: dict[str, Any]) -> str:
+    """The judge asked for, else the one that the world model's own config names, else the classifier."""
+    return given or model_config.get("verifier", "classifier")
+
+
+def verifier_facts(spec: str) -> dict[str, Any]:
+    """What a judge is known by: the name it goes by, its options, and the hash of its checkpoint if it has one."""
+    return part_facts(VERIFIERS, spec) | {"name": part_name(spec)}
+
+
+def check_verifier_frames(spec: str, world: WorldSpec) -> None:
+    """Refuse a judge whose checkpoint was trained on frames of another size.
+
+    Raises:
+        InvalidInput: with both sizes.
+    """
+    checkpoint = part_checkpoint(VERIFIERS, spec)
+    size = checkpoint["network"]["frame_size"] if checkpoint else world.height
+    if (size, size) != (world.height, world.width):
+        raise InvalidInput(
+            f'verifier "{spec}" judges frames of {size} x {size}, expected {world.height} x {world.width}; train one on them'
+        )
+
+
+def _pinned(config: EvaluateConfig) -> dict[str, Any]:
+    """What strict episodes also depend on."""
+    return {"determinism": "strict", "batch": config.batch, "threads": config.threads or 1} if config.determinism == "strict" else {}
+
+
+def _task(config: EvaluateConfig) -> Task:
+    task = load_task(config.task)
+    return task if config.horizon is None else replace(task, horizon=config.horizon)
+
+
+def _truth(name: str, task: Task, spec: WorldSpec) -> Genuine:
+    if task.starts[0].recording:
+        raise InvalidInput(f'truth "{name}" cannot be placed at the recorded starts of task "{task.id}"; drop truth={name}')
+    truth = load_truth(name)
+    if truth.action != spec.action:
+        raise InvalidInput(f'truth "{name}" takes {truth.action}, the world model {spec.action}; name the world it was learned from')
+    shape = truth.reset(task.starts[:1]).shape[1:]
+    if shape != (spec.height, spec.width, 3):
+        raise InvalidInput(f'truth "{name}" makes frames {list(shape)}, expected [{spec.height}, {spec.width}, 3]; use one of that size')
+    return Genuine(truth)
+
+
+def _check_fit(policies: dict[str, Policy], task: Task, spec: WorldSpec) -> None:
+    """Refuse starts of another size, and policies that cannot act at the first start: wrong frames, wrong actions, no recording."""
+    for start in task.starts:
+        try:
+            spec.check_frames(start.frames[None])
+        except InvalidInput as error:
+            raise InvalidInput(f'start "{start.id}" of task "{task.id}" does not fit the world model: {error}') from error
+    first = task.starts[0]
+    for name, policy in policies.items():
+        try:
+            policy.reset([0], [task.at(first)], [first.seed])
+            spec.action.check(policy.act(first.frames[-1:], [0]))
+        except InvalidInput as error:
+            raise InvalidInput(f'policy "{name}" does not fit task "{task.id}": {error}') from error

@@ -1,0 +1,54 @@
+"""An image policy learnt by imitation (`worldsim train-policy`): one frame in, one action out, no memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from worldsim.errors import InvalidInput
+from worldsim.registry import POLICIES
+from worldsim.types import ActionSpec, Task
+
+
+class ClonedPolicy:
+    """Actions of a small convolutional network, clipped to the bounds. Its frames must be of the size it was trained on."""
+
+    def __init__(self, action: ActionSpec, network: Any) -> None:
+        self.action, self._network = action, network
+
+    def reset(self, lanes: Sequence[int], tasks: Sequence[Task], seeds: Sequence[int]) -> None:
+        """Nothing to forget."""
+
+    def act(self, frames: np.ndarray, lanes: Sequence[int]) -> np.ndarray:
+        """uint8 `[B, H, W, 3]` to float32 `[B, A]`.
+
+        Raises:
+            InvalidInput: frames of another size.
+        """
+        import torch
+
+        size = self._network.config.frame_size
+        if frames.shape[1:] != (size, size, 3):
+            raise InvalidInput(f"frames have shape {list(frames.shape)}, this policy was trained on [lanes, {size}, {size}, 3]")
+        with torch.no_grad():
+            actions = self._network(torch.from_numpy(np.ascontiguousarray(frames)).to(self._network.place.device))
+        return np.clip(actions.float().cpu().numpy(), self.action.low, self.action.high).astype(np.float32)
+
+
+@POLICIES.register("cloned")
+@dataclass
+class ClonedConfig:
+    """A checkpoint folder written by `worldsim train-policy`."""
+
+    path: str
+    device: str = "cpu"
+
+    def build(self, action: ActionSpec | None = None) -> ClonedPolicy:
+        """Load the checkpoint; `action` is the world's and is compared by whoever joins the two."""
+        from worldsim.models.checkpoint import load_checkpoint
+        from worldsim.models.convnet import ConvNetConfig
+
+        checkpoint = load_checkpoint(self.path, "policy")
+        network = checkpoint.fill("network", ConvNetConfig(**checkpoint.config["network"]).build())
+        return ClonedPolicy(ActionSpec(**checkpoint.config["action"]), network.to(self.device))

@@ -1,0 +1,74 @@
+"""Tasks: what is asked, and where an episode begins. The shipped one begins at held-out drawer scenes; recordings make one too."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from worldsim.data.files import digest_of
+from worldsim.data.trajectory_file import read_trajectory, trajectory_paths, written_hdf5
+from worldsim.errors import DamagedFile
+from worldsim.registry import TASKS
+from worldsim.types import Start, Task
+
+
+def write_starts(path: Path, task: Task) -> None:
+    """Write a task with its starts (one first frame each) to a file."""
+    about = {"id": task.id, "instruction": task.instruction, "horizon": task.horizon, "success_rule": task.success_rule}
+    with written_hdf5(path) as file:
+        file.attrs["task"] = json.dumps(about)
+        file.create_dataset("frames", data=np.stack([start.frames for start in task.starts]), compression="gzip", compression_opts=9)
+        file["seeds"] = np.array([start.seed for start in task.starts], dtype=np.uint64)
+
+
+@cache
+def read_starts(path: Path) -> Task:
+    """A task from a file of starts.
+
+    Raises:
+        DamagedFile: the file is missing or not such a file.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            about, frames, seeds = json.loads(file.attrs["task"]), file["frames"][()], file["seeds"][()].tolist()
+    except (OSError, KeyError, ValueError) as error:
+        raise DamagedFile(f"{path} is not a file of starts ({error}); get it again") from error
+    return Task(**about, starts=tuple(Start(f"{seed:07d}", row, seed) for seed, row in zip(seeds, frames, strict=True)))
+
+
+def digest_of_starts(task: Task) -> str:
+    """A short name for all initial conditions of a task: their ids, seeds and frames."""
+    frames = [hashlib.sha256(np.ascontiguousarray(start.frames).tobytes()).hexdigest() for start in task.starts]
+    return digest_of([[start.id, start.seed, frame] for start, frame in zip(task.starts, frames, strict=True)])
+
+
+def recorded_task(folder: str | Path) -> Task:
+    """The task of doing what was recorded below `folder`: one start per episode, at its first frame; the horizon is the longest episode's.
+
+    Raises:
+        InvalidInput: no episode files there.
+    """
+    starts, longest, instructions = [], 1, set()
+    for path in trajectory_paths(folder):
+        trajectory = read_trajectory(path)
+        name = path.relative_to(folder).with_suffix("").as_posix()  # unique below the folder, and the same wherever the folder lies
+        starts.append(Start(name, trajectory.frames[:1], int(digest_of(name), 16) % 2**32, str(path)))
+        longest = max(longest, len(trajectory))
+        instructions.add(str(trajectory.metadata.get("instruction", "")))
+    instruction = instructions.pop() if len(instructions) == 1 else "what was recorded"
+    return Task(Path(folder).resolve().name, instruction, longest, tuple(starts))
+
+
+@TASKS.register("drawer")
+@dataclass
+class DrawerTask:
+    """Close the drawer, from held-out starts that ship with worldsim."""
+
+    def build(self) -> Task:
+        """Read the starts."""
+        return read_starts(Path(str(files("worldsim"))) / "weights" / "tasks" / "drawer.h5")

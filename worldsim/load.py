@@ -1,0 +1,178 @@
+"""Parts by name or path: registered parts, shipped checkpoints (worldsim/weights), or folders of one's own; and what identifies them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from worldsim.errors import InvalidInput, UnknownName
+from worldsim.registry import POLICIES, TASKS, TRUTHS, VERIFIERS, WORLD_MODELS, Registry, did_you_mean
+from worldsim.types import ActionSpec, Task
+
+KINDS = {"world model": "world_models", "policy": "policies", "verifier": "verifiers"}
+READERS = {"policy": "cloned", "verifier": "classifier"}  # the registered part that a checkpoint folder of a kind is read by
+
+
+def shipped_folder(kind: str, name: str) -> Path | None:
+    """The folder of a checkpoint that comes with worldsim, or None. `kind` is world_models, policies or verifiers."""
+    folder = Path(str(files("worldsim"))) / "weights" / kind / name
+    return folder if "/" not in name and (folder / "config.json").exists() else None
+
+
+def shipped_names(kind: str) -> list[str]:
+    """Names of the shipped checkpoints of a kind, sorted."""
+    return sorted(path.parent.name for path in (Path(str(files("worldsim"))) / "weights" / kind).glob("*/config.json"))
+
+
+def shipped_panel() -> list[str]:
+    """Names of the shipped policies in the order in which they were trained ("order" under "training" in their config), then by name."""
+    order = {}
+    for name in shipped_names("policies"):
+        config = json.loads((shipped_folder("policies", name) / "config.json").read_text(encoding="utf-8"))
+        order[name] = config.get("training", {}).get("order", len(order))
+    return sorted(order, key=lambda name: (order[name], name))
+
+
+def find_checkpoint(kind: str, name: str | Path, registered: list[str]) -> Path:
+    """The folder that `name` stands for: shipped under that name, or a path.
+
+    Raises:
+        UnknownName: neither; with did-you-mean over shipped and registered names.
+    """
+    if found := shipped_folder(KINDS[kind], str(name)):
+        return found
+    if Path(name).is_dir():
+        return Path(name)
+    known = shipped_names(KINDS[kind]) + registered
+    raise UnknownName(f'unknown {kind} "{name}" (no such name, no such folder); {did_you_mean(str(name), known)}')
+
+
+def load_world_model(name: Any = "drawer", device: str = "cpu", **options: Any) -> Any:
+    """A world model by name or path. Options that are not None replace the checkpoint's own: steps, guidance, history, precision.
+
+    A registered world model is built with the options that are not None, and with `device` where it is not the CPU.
+
+    Raises:
+        UnknownName, InvalidInput, DamagedFile: no such checkpoint, or not a sound one.
+    """
+    if str(name) in WORLD_MODELS:
+        given = {**options, "device": None if device == "cpu" else device}
+        return WORLD_MODELS.config(str(name), {key: value for key, value in given.items() if value is not None}).build()
+    from worldsim.simulator import open_world_model
+
+    return open_world_model(find_checkpoint("world model", name, WORLD_MODELS.names()), device=device, **options)
+
+
+def load_policy(spec: Any, action: ActionSpec | None = None) -> Any:
+    """A policy by name, path, mapping with `name`, config or object; `action` is what the world takes.
+
+    Raises:
+        UnknownName: no such policy.
+        InvalidInput: the policy's actions mean something else than the world's.
+    """
+    policy, name = _part(POLICIES, spec, action), part_name(spec)
+    if action is not None and policy.action != action:
+        raise InvalidInput(f'policy "{name}" acts with {policy.action}, the world takes {action}; put a named converter between them')
+    return policy
+
+
+def load_verifier(spec: Any = "classifier") -> Any:
+    """A verifier by name, path, mapping with `name`, config or object.
+
+    Raises:
+        UnknownName: no such verifier.
+    """
+    return _part(VERIFIERS, spec)
+
+
+def load_truth(spec: Any = "drawer") -> Any:
+    """A true world by name or mapping."""
+    return _part(TRUTHS, spec)
+
+
+def load_task(name: Any = "drawer") -> Task:
+    """A task by name, from a file of starts, or the folder of recorded episodes whose first frames it starts from.
+
+    Raises:
+        UnknownName: none of them.
+        DamagedFile: a file that holds no starts.
+    """
+    if isinstance(name, Task):
+        return name
+    if str(name) in TASKS:
+        return TASKS.config(str(name)).build()
+    from worldsim.data.tasks import read_starts, recorded_task
+
+    if Path(name).is_dir():
+        return recorded_task(name)
+    if Path(name).is_file():
+        return read_starts(Path(name))
+    raise UnknownName(f'unknown task "{name}" (no such name, no such folder); {did_you_mean(str(name), TASKS.names())}')
+
+
+def part_name(spec: Any) -> str:
+    """What a part is called in tables: its name, or the last part of its path; in a mapping, `as` comes first."""
+    if isinstance(spec, Mapping):
+        return str(spec.get("as") or Path(str(spec.get("path", spec.get("name")))).name)
+    return Path(str(spec)).name if isinstance(spec, str | Path) else type(spec).__name__
+
+
+def part_checkpoint(registry: Registry, spec: Any) -> dict[str, Any] | None:
+    """The `config.json` of the checkpoint that a part given by name, path or mapping is read from; None where it reads none.
+
+    Raises:
+        UnknownName, InvalidInput: no such part, or a mapping that does not describe one.
+        DamagedFile: `config.json` is not JSON.
+    """
+    name, options = _resolve(registry, spec)
+    path = asdict(_config(registry, name, options)).get("path")
+    folder = path and (shipped_folder(KINDS[registry.kind], path) or Path(path))
+    if not folder or not (folder / "config.json").is_file():
+        return None
+    from worldsim.models.checkpoint import read_config
+
+    return read_config(folder, registry.kind.replace(" ", "_"))
+
+
+def part_facts(registry: Registry, spec: Any) -> dict[str, Any]:
+    """What a part given by name, path or mapping depends on, as JSON: its registered name, its options, the hash of its checkpoint.
+
+    Raises:
+        UnknownName, InvalidInput, DamagedFile: as `part_checkpoint`.
+    """
+    name, options = _resolve(registry, spec)
+    checkpoint = part_checkpoint(registry, spec)
+    ignored = ("device", "path") if checkpoint else ("device",)  # where a checkpoint lies does not change it
+    facts = {"name": name, **{key: value for key, value in options.items() if key not in ignored}}
+    return facts | ({"sha256": checkpoint["sha256"]} if checkpoint else {})
+
+
+def _part(registry: Registry, spec: Any, *arguments: Any) -> Any:
+    if isinstance(spec, str | Path | Mapping):
+        return _config(registry, *_resolve(registry, spec)).build(*arguments)
+    if is_dataclass(spec) and hasattr(spec, "build"):
+        return spec.build(*arguments)
+    return spec
+
+
+def _resolve(registry: Registry, spec: str | Path | Mapping) -> tuple[str, dict[str, Any]]:
+    """A name, path or mapping as the name of a registered part and its options."""
+    if isinstance(spec, Mapping):
+        if "name" not in spec:
+            raise InvalidInput(f"a {registry.kind} given as a mapping needs a name, got {dict(spec)}; type {{name: NAME, ...}}")
+        name, options = str(spec["name"]), {str(key): value for key, value in spec.items() if key not in ("name", "as")}
+    else:
+        name, options = str(spec), {}
+    if name in registry or registry.kind not in READERS:
+        found = shipped_folder(KINDS[registry.kind], str(options["path"])) if "path" in options and registry.kind in KINDS else None
+        return name, options | ({"path": str(found)} if found else {})
+    return READERS[registry.kind], {"path": str(find_checkpoint(registry.kind, name, registry.names())), **options}
+
+
+def _config(registry: Registry, name: str, options: dict[str, Any]) -> Any:
+    try:
+        return registry.config(name, options)
+    except TypeError as error:
+        raise InvalidInput(f'{registry.kind} "{name}" needs options ({error}); type: {{name: {name}, ...}}') from error
