@@ -15,10 +15,9 @@ from dataclasses import Field, fields
 from importlib import import_module
 from typing import Any
 
-from worldsim.experiments.schema import REQUIRED, VERBS, Verb
-
 from worldsim import __version__
 from worldsim.errors import InvalidInput, UnknownName, WorldsimError
+from worldsim.experiments.schema import REQUIRED, VERBS, Verb
 from worldsim.registry import did_you_mean
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)

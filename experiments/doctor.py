@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from worldsim.experiments.schema import DoctorConfig
-
 import worldsim
 from worldsim.errors import WorldsimError
+from worldsim.experiments.schema import DoctorConfig
 
 PYTHONS = ((3, 11), (3, 13))
 GL_PACKAGES = {"OSMesa": "libosmesa6", "EGL": "libegl1 libegl-mesa0 libgl1-mesa-dri"}

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.table import Table
-    from worldsim.experiments.schema import ImportConfig
 
     from worldsim.data.importing import ImportSummary
+    from worldsim.experiments.schema import ImportConfig
 
 
 def run(config: "ImportConfig") -> "ImportSummary":

@@ -12,7 +12,18 @@ from worldsim.experiments import collect, train, train_policy, train_verifier
 from worldsim.experiments.schema import CollectConfig, TrainConfig, TrainPolicyConfig, TrainVerifierConfig
 
 WEAK = (60, 120, 180, 250, 350, 500, 700)  # steps of the policies that training data is collected with
-PANEL_STEPS = (0, 15, 30, 45, 60, 75, 90, 105, 120, 150, 180, 210, 240, 270, 300, 350, 400, 500, 700, 1000, 1500)
+PANEL = {
+    "begin": 0,
+    "2pct": 45,
+    "5pct": 105,
+    "8pct": 150,
+    "9pct": 180,
+    "11pct": 210,
+    "12pct": 240,
+    "14pct": 270,
+    "18pct": 350,
+    "converged": 2000,
+}
 STARTS = 200
 
 
@@ -41,7 +52,11 @@ def record(data: Path, collectors: Path, episodes: int, seed: int) -> None:
 def policies(out: Path) -> None:
     """The cloning run that the panel is taken from."""
     if not (out / "policies" / "panel" / "config.json").exists():
-        train_policy.run(TrainPolicyConfig(str(out / "data"), str(out / "policies"), "panel", 2000, list(PANEL_STEPS), 1500, 1))
+        train_policy.run(
+            TrainPolicyConfig(
+                str(out / "data"), str(out / "policies"), "panel", 2000, [steps for steps in PANEL.values() if steps < 2000], 1500, 1
+            )
+        )
 
 
 def world_model(out: Path, config) -> None:
@@ -71,12 +86,15 @@ def starts(path: Path) -> None:
 
 
 def install(out: Path) -> None:
-    """Copy world model, judge and starts into the package; the panel's checkpoints are chosen by hand from `out/policies`."""
+    """Copy world model, judge, starts and the panel of policies into the package."""
     from importlib.resources import files
 
     weights = Path(str(files("worldsim"))) / "weights"
     ignore = shutil.ignore_patterns("training", ".training")
     shutil.copytree(out / "world_model" / "self-context", weights / "world_models" / "drawer", dirs_exist_ok=True, ignore=ignore)
     shutil.copytree(out / "classifier", weights / "verifiers" / "classifier", dirs_exist_ok=True, ignore=ignore)
+    for name, steps in PANEL.items():
+        source = out / "policies" / (f"panel-{steps}" if steps < 2000 else "panel")
+        shutil.copytree(source, weights / "policies" / name, dirs_exist_ok=True, ignore=ignore)
     (weights / "tasks").mkdir(parents=True, exist_ok=True)
     shutil.copy(out / "drawer.h5", weights / "tasks" / "drawer.h5")

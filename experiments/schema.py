@@ -22,6 +22,12 @@ def option(default: Any, meaning: str, *, choices: Sequence[str] = (), least: fl
     return field(default=default, metadata=metadata)
 
 
+def recipe(config: Any) -> dict[str, Any]:
+    """What a trained result depends on: every key but where things lie and what they run on."""
+    elsewhere = ("data", "out", "init", "device", "threads", "compile")
+    return {key: value for key, value in vars(config).items() if key not in elsewhere}
+
+
 @dataclass
 class CollectConfig:
     """Keys of `worldsim collect`."""

@@ -5,9 +5,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worldsim.experiments.schema import StatusConfig
-
 from worldsim.errors import DamagedFile, InvalidInput
+from worldsim.experiments.schema import StatusConfig
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from worldsim.errors import InvalidInput
+from worldsim.experiments.schema import recipe
 
 FOCUS = "opening"  # the state around whose movement clips are drawn more often, where recordings have it
 
@@ -44,7 +45,7 @@ def _train_autoencoder(config) -> None:
     held_out = np.concatenate([trajectory.frames[::8] for trajectory in _episodes(config, "validation")])
     decibels = float(np.mean([psnr(part, reconstruct(model, part)) for part in np.array_split(held_out, 1 + len(held_out) // 64)]))
     print(f"held-out PSNR {decibels:.2f} dB")
-    facts = {"autoencoder": model.describe(), "held_out_psnr": decibels, "training": vars(config)}
+    facts = {"autoencoder": model.describe(), "held_out_psnr": decibels, "training": recipe(config)}
     save_checkpoint(_folder(config, "autoencoder"), "autoencoder", {"autoencoder": model}, facts)
 
 
@@ -72,7 +73,9 @@ def _causalize(config) -> None:
 
     autoencoder, network, before = _previous(config)
     report = causalize(network, transfer="extrapolative", norm="frame")
-    print(f"converted {len(report.convolutions)} temporal convolutions and {len(report.attentions)} attentions; leak {causality_leak(network)}")
+    print(
+        f"converted {len(report.convolutions)} temporal convolutions and {len(report.attentions)} attentions; leak {causality_leak(network)}"
+    )
     _save(config, network, autoencoder, before)
 
 
@@ -155,7 +158,9 @@ def _previous(config):
     stage = BEFORE[config.stage]
     folder = Path(config.init) if config.init else _folder(config, stage)
     if not (folder / "config.json").exists():
-        raise InvalidInput(f"{folder} holds no checkpoint, and stage {config.stage} begins there; type: worldsim train stage={stage} out={config.out}")
+        raise InvalidInput(
+            f"{folder} holds no checkpoint, and stage {config.stage} begins there; type: worldsim train stage={stage} out={config.out}"
+        )
     checkpoint = load_checkpoint(folder, "autoencoder" if stage == "autoencoder" else "world_model")
     autoencoder = checkpoint.fill("autoencoder", AutoencoderConfig(**checkpoint.config["autoencoder"]).build()).to(config.device)
     if stage != "autoencoder":
@@ -172,7 +177,7 @@ def _save(config, network, autoencoder, before) -> None:
     from worldsim.simulator import Sampler, save_world_model
 
     spec = _action_spec(config)
-    facts = {"leak": causality_leak(network.cpu()) if network.config.causal else None, "stage": config.stage, "training": vars(config)}
+    facts = {"leak": causality_leak(network.cpu()) if network.config.causal else None, "stage": config.stage, "training": recipe(config)}
     save_world_model(_folder(config, config.stage), _world_spec(autoencoder, network, spec), network, autoencoder, Sampler(**before), facts)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from worldsim.errors import InvalidInput
+from worldsim.experiments.schema import recipe
 
 
 def run(config) -> None:
@@ -25,7 +26,7 @@ def run(config) -> None:
     out = Path(config.out)
 
     def keep(name: str, steps: int) -> None:
-        facts = {"network": model.describe(), "action": vars(ACTION), "training": {**vars(config), "steps": steps}}
+        facts = {"network": model.describe(), "action": vars(ACTION), "training": {**recipe(config), "steps": steps}}
         save_checkpoint(out / name, "policy", {"network": model}, facts)
 
     if 0 in config.save_at:
@@ -38,7 +39,7 @@ def run(config) -> None:
         if progress.iteration in config.save_at:
             keep(f"{config.name}-{progress.iteration}", progress.iteration)
 
-    loop = LoopConfig(out / f".{config.name}", config.iterations, seed=config.seed, device=config.device, recipe=vars(config))
+    loop = LoopConfig(out / f".{config.name}", config.iterations, seed=config.seed, device=config.device, recipe=recipe(config))
     train(Regression(model, frames, actions), loop, watch)
     keep(config.name, config.iterations)
     bar.close()

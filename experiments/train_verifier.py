@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from worldsim.errors import InvalidInput
+from worldsim.experiments.schema import recipe
 
 TARGET, THRESHOLD, SCALE = "opening", 0.02, 0.1  # metres; the network predicts units of SCALE
 
@@ -26,10 +27,10 @@ def run(config) -> None:
     draw = near_threshold(values)
     objective = Regression(model, frames, (values[:, None] / SCALE).astype(np.float32), draw=draw)
     with tqdm(total=config.iterations, desc="train-verifier", unit="step") as bar:
-        loop = LoopConfig(Path(config.out) / ".training", config.iterations, seed=config.seed, device=config.device, recipe=vars(config))
+        loop = LoopConfig(Path(config.out) / ".training", config.iterations, seed=config.seed, device=config.device, recipe=recipe(config))
         train(objective, loop, lambda progress: bar.update(progress.iteration - bar.n))
     held_out = measure(model, *frames_and_values(config.data, "validation", every=24))
-    facts = {"network": model.describe(), "target": TARGET, "threshold": THRESHOLD, "scale": SCALE, "training": vars(config), **held_out}
+    facts = {"network": model.describe(), "target": TARGET, "threshold": THRESHOLD, "scale": SCALE, "training": recipe(config), **held_out}
     save_checkpoint(config.out, "verifier", {"network": model}, facts)
     print(f"held out: {held_out['held_out']}")
 
@@ -70,7 +71,12 @@ def measure(model, frames: np.ndarray, values: np.ndarray) -> dict:
     from scipy.optimize import minimize
 
     with torch.no_grad():
-        guess = np.concatenate([model(torch.from_numpy(part))[:, 0].double().numpy() for part in np.array_split(frames, 1 + len(frames) // 256)]) * SCALE
+        guess = (
+            np.concatenate(
+                [model(torch.from_numpy(part))[:, 0].double().numpy() for part in np.array_split(frames, 1 + len(frames) // 256)]
+            )
+            * SCALE
+        )
     truth = values < THRESHOLD
 
     def loss(parameters: np.ndarray) -> float:

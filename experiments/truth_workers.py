@@ -50,12 +50,13 @@ def truth_workers(count: int, truth: Any, policies: dict[str, Any], task: Task) 
 
 
 def _prepare(reader: Connection, truth: Any, policies: dict[str, Any], task: Task) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asked
+    threading.Thread(target=_end_with_parent, args=(reader,), daemon=True).start()
+
     import torch
 
     from worldsim.load import load_truth
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asked
-    threading.Thread(target=_end_with_parent, args=(reader,), daemon=True).start()
     torch.set_num_threads(1)
     _worker.update(world=Genuine(load_truth(truth)), specs=policies, task=task, policies={})
 

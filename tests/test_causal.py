@@ -1,7 +1,7 @@
 """Causal surgery: kernels by hand and on signals whose answer is known; the leak probe, with networks that do leak."""
 
 import pytest
-import tiny
+import stirred
 import torch
 import torch.nn.functional as F
 
@@ -101,7 +101,7 @@ def test_kernels_that_cannot_be_transferred():
 
 @pytest.mark.parametrize("transfer", ["shift", "masked", "extrapolative"])
 def test_causalize_reports_what_it_converted(transfer):
-    net = tiny.network(causal=False)
+    net = stirred.network(causal=False)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     report = causalize(net, transfer)
     convolutions = {name for name, module in net.named_modules() if isinstance(module, TemporalConv)}
@@ -117,12 +117,12 @@ def test_causalize_reports_what_it_converted(transfer):
 
 
 def test_causalize_refuses_what_it_cannot_do():
-    net = tiny.network(causal=False)
+    net = stirred.network(causal=False)
     with pytest.raises(InvalidInput, match='expected norm="frame"'):
         causalize(net, norm="clip")
-    for trunk in tiny.TRUNKS:  # also where there is no kernel to transfer
+    for trunk in stirred.TRUNKS:  # also where there is no kernel to transfer
         with pytest.raises(UnknownName, match='did you mean "masked"'):
-            causalize(tiny.network(trunk, causal=False), transfer="maskd")
+            causalize(stirred.network(trunk, causal=False), transfer="maskd")
     assert not net.config.causal
     causalize(net)
     with pytest.raises(InvalidInput, match="causal already"):
@@ -130,29 +130,29 @@ def test_causalize_refuses_what_it_cannot_do():
 
 
 def test_causalizing_one_network_leaves_another_of_the_same_config_alone():
-    first = tiny.network(causal=False)
+    first = stirred.network(causal=False)
     second = first.config.build()
     causalize(second)
     assert second.config.causal
     assert not first.config.causal
 
 
-@pytest.mark.parametrize("trunk", tiny.TRUNKS)
+@pytest.mark.parametrize("trunk", stirred.TRUNKS)
 def test_a_causalized_network_leaks_exactly_nothing(trunk):
-    net = tiny.network(trunk, causal=False)
+    net = stirred.network(trunk, causal=False)
     causalize(net)
     assert causality_leak(net, lengths=(1, 2, 6)) == NONE
 
 
-@pytest.mark.parametrize("trunk", tiny.TRUNKS)
+@pytest.mark.parametrize("trunk", stirred.TRUNKS)
 def test_the_probe_finds_the_leak_of_a_network_that_sees_both_ways(trunk):
-    leak = causality_leak(tiny.network(trunk, causal=False), lengths=(3,))
+    leak = causality_leak(stirred.network(trunk, causal=False), lengths=(3,))
     assert min(leak.values()) > 1e-4
 
 
 def test_the_probe_finds_one_layer_that_looks_ahead():
     for kind in (TemporalConv, TemporalAttention):
-        net = tiny.network()
+        net = stirred.network()
         probed = net.config.build
 
         def spoiled(build=probed, kind=kind):
@@ -167,7 +167,7 @@ def test_the_probe_finds_one_layer_that_looks_ahead():
 def test_the_probe_stirs_a_fresh_network_and_leaves_it_as_it_was():
     """A fresh network outputs zeros whatever comes in; a probe of that would prove nothing."""
     torch.manual_seed(0)
-    net = tiny.network().config.build()
+    net = stirred.network().config.build()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     assert causality_leak(net, lengths=(3,)) == NONE
     net.set_causal(causal=False)
@@ -180,7 +180,7 @@ def test_the_probe_refuses_a_network_that_ignores_its_inputs():
         def forward(self, x, levels, actions, known):
             return torch.zeros_like(x)
 
-    net = tiny.network()
+    net = stirred.network()
     net.config.build = Deaf
     net.state_dict = dict
     with pytest.raises(InvalidInput, match="no output moved"):

@@ -13,12 +13,12 @@ from importlib.resources import files
 import numpy as np
 import pytest
 import yaml
-from worldsim.experiments import cli, doctor, status
-from worldsim.experiments.schema import REQUIRED, VERBS, DoctorConfig
 
 import worldsim
 from worldsim.data.trajectory_file import write_trajectory
 from worldsim.errors import DamagedFile, InvalidInput, MissingDependency, RunMismatch, UnknownName
+from worldsim.experiments import cli, doctor, status
+from worldsim.experiments.schema import REQUIRED, VERBS, DoctorConfig
 from worldsim.types import Trajectory
 
 HEAVY = ("torch", "hydra", "mujoco", "matplotlib", "tensorflow", "diffusers")
@@ -133,9 +133,9 @@ def test_help_shows_types_defaults_and_choices(capsys):
 
 
 def test_values_arrive_with_their_types(evaluated):
-    config = evaluated("episodes=7", "guidance=2", "report=false", "history=window", "policies=[begin,{name: cloned, step: 3}]")
+    config = evaluated("episodes=7", "guidance=2", "report=false", "history=stream", "policies=[begin,{name: cloned, step: 3}]")
     assert type(config) is VERBS["evaluate"].config
-    assert (config.episodes, config.guidance, config.report, config.history) == (7, 2.0, False, "window")
+    assert (config.episodes, config.guidance, config.report, config.history) == (7, 2.0, False, "stream")
     assert isinstance(config.guidance, float)
     assert config.policies == ["begin", {"name": "cloned", "step": 3}]
 
@@ -200,7 +200,7 @@ def test_names_in_a_list_may_be_quoted(evaluated):
         (["evaluate", "episodes=0"], "expected at least 1"),
         (["evaluate", "guidance=nan"], "expected at least 0"),
         (["evaluate", "determinism=strickt"], 'did you mean "strict"?'),
-        (["evaluate", "history=null2"], "known: block, recompute, stream, window"),
+        (["evaluate", "history=null2"], "known: stream"),
         (["train", "--cfg", "job", "stage=pretran"], 'did you mean "pretrain"?'),
         (["train"], "train needs stage=autoencoder|"),
         (["train", "stage=???"], "train needs stage="),

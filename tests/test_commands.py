@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -188,7 +189,7 @@ def test_bench_writes_what_the_design_names(tiny_parts, capsys):
 
 
 def test_the_panel_comes_in_the_order_of_training(tmp_path, monkeypatch):
-    for name, facts in {"late": {"order": 2}, "early": {"order": 0}, "middle": {"order": 1}}.items():
+    for name, facts in {"late": {"steps": 2}, "early": {"steps": 0}, "middle": {"steps": 1}}.items():
         tiny.policy(tmp_path / "weights" / "policies" / name, training=facts)
     monkeypatch.setattr("worldsim.load.files", lambda package: tmp_path)
     assert shipped_panel() == ["early", "middle", "late"]
@@ -199,16 +200,9 @@ def test_the_demo_ranks_the_panel_against_the_truth(monkeypatch):
     monkeypatch.setattr(demo, "evaluate", asked.append)
     demo.run(DemoConfig())
     demo.run(DemoConfig(run="here", episodes=3))
-    first, second = asked
-    assert (first.world_model, first.task, first.truth, first.policies, first.episodes, first.run) == (
-        "drawer",
-        "drawer",
-        "drawer",
-        [],
-        50,
-        "runs/demo",
-    )
-    assert (second.episodes, second.run) == (3, "here")
+    first = asked[0]
+    assert (first.world_model, first.task, first.truth, first.policies) == ("drawer", "drawer", "drawer", [])
+    assert [(each.episodes, each.run) for each in asked] == [(50, "runs/demo"), (3, "here")]
 
 
 def drawer_arguments(folder: Path, run: str, workers: int) -> list[str]:
@@ -220,7 +214,8 @@ def drawer_arguments(folder: Path, run: str, workers: int) -> list[str]:
 @pytest.fixture
 def drawer_parts(tmp_path):
     """A world of the true drawer's frame size, and two of its starts; skipped where it cannot be rendered."""
-    pytest.importorskip("mujoco")
+    if find_spec("mujoco") is None:  # asked for, not imported: the scene chooses OpenGL first
+        pytest.skip("needs mujoco")
     from worldsim.data.tasks import write_starts
     from worldsim.types import Start, Task
 
@@ -234,20 +229,20 @@ def drawer_parts(tmp_path):
     return tmp_path
 
 
+def contents(run: Path) -> dict[str, bytes]:
+    """Frames, actions and states of every episode by file name."""
+    episodes = {path.name: read_trajectory(path) for path in (run / "episodes").glob("*.h5")}
+    arrays = {name: [each.frames, each.actions, *each.states.values()] for name, each in episodes.items()}
+    return {name: b"".join(array.tobytes() for array in each) for name, each in arrays.items()}
+
+
 @pytest.mark.slow
 def test_the_true_drawer_is_the_same_in_several_processes(drawer_parts):
     assert cli.main(drawer_arguments(drawer_parts, "alone", workers=1)) == 0
     assert cli.main(drawer_arguments(drawer_parts, "together", workers=2)) == 0
-    episodes = [
-        {path.name: read_trajectory(path) for path in (drawer_parts / run / "episodes").glob("*.h5")} for run in ("alone", "together")
-    ]
-    assert episodes[0].keys() == episodes[1].keys()
-    assert len(episodes[0]) == 8
-    for name, trajectory in episodes[0].items():
-        assert np.array_equal(trajectory.frames, episodes[1][name].frames)
-        assert trajectory.metadata["world"] == "imagined" or np.array_equal(
-            trajectory.states["opening"], episodes[1][name].states["opening"]
-        )
+    alone, together = (contents(drawer_parts / run) for run in ("alone", "together"))
+    assert len(alone) == 8
+    assert alone == together
     assert results_of(drawer_parts / "together")["policies"][0]["real"]["scored"] == 2
 
 

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
-from worldsim.experiments.import_ import run
 
 from worldsim.data.actions import bounds_of, describe_actions, normalise, undo
 from worldsim.data.importing import RECORDING_FORMATS, import_recordings
@@ -21,6 +20,7 @@ from worldsim.data.rlds import Layout, read_rlds, trajectory_of
 from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
 from worldsim.data.video import write_video
 from worldsim.errors import InvalidInput, MissingDependency, RunMismatch, UnknownName
+from worldsim.experiments.import_ import run
 from worldsim.types import ActionSpec
 
 SHARED = Path(__file__).parents[1] / "../shared/data"

@@ -1,7 +1,7 @@
 """The video network: what a frame may depend on, and that every cached, batched or two-stream way of computing it agrees. In float64."""
 
 import pytest
-import tiny
+import stirred
 import torch
 from torch import Tensor
 
@@ -10,7 +10,7 @@ from worldsim.models.cache import HistoryCache, Memory
 from worldsim.models.video_unet import VideoUNet, VideoUNetConfig, trunk_config
 
 WINDOW = 4
-trunks = pytest.mark.parametrize("trunk", tiny.TRUNKS)
+trunks = pytest.mark.parametrize("trunk", stirred.TRUNKS)
 pytestmark = pytest.mark.usefixtures("_no_gradients")
 
 
@@ -21,7 +21,7 @@ def _no_gradients():
 
 
 def net_of(trunk: str, **options) -> VideoUNet:
-    return tiny.network(trunk, window=WINDOW, **options).double()
+    return stirred.network(trunk, window=WINDOW, **options).double()
 
 
 def inputs_of(frames: int, lanes: int = 2, streams: int = 1, seed: int = 0) -> dict[str, Tensor]:
@@ -256,14 +256,15 @@ def test_merge_leaves_both_caches_alone():
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert merged.select([1]).length.tolist() == other.length.tolist()
     for name, tensors in merged.layers.items():
-        assert all(torch.equal(t[1:], o) and torch.equal(t[:1], m[:1]) for t, o, m in zip(tensors, other.layers[name], mine.layers[name], strict=True))
+        for ours, theirs, both in zip(mine.layers[name], other.layers[name], tensors, strict=True):
+            assert torch.equal(both, torch.cat([ours[:1], theirs]))
 
 
 def test_frames_beyond_the_window_are_out_of_reach_of_one_attention():
     """A trunk of one temporal attention forgets frame 0 after WINDOW frames; before that it does not."""
     config = VideoUNetConfig(4, 4, 3, 2, (32,), (("time",),), 32, WINDOW, causal=True)
     torch.manual_seed(0)
-    net = tiny.stir(config.build()).double()
+    net = stirred.stir(config.build()).double()
     net.middle, net.up = torch.nn.ModuleList(), torch.nn.ModuleList([torch.nn.ModuleList()])
     inputs = inputs_of(WINDOW + 3)
     moved = inputs | {"x": inputs["x"].clone()}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from stirred import stir
 
 from worldsim.data.tasks import write_starts
 from worldsim.data.trajectory_file import write_trajectory
@@ -24,9 +25,12 @@ def world_model(folder: Path, size: int = SIZE, **facts) -> Path:
     """A causal world model with random weights, all of which matter."""
     torch.manual_seed(1)
     network = VideoUNetConfig(latent_channels=4, latent_size=size // 8, channels=(16, 32), embedding=32, window=4).build()
-    torch.nn.init.normal_(network.leave.weight, std=0.3)  # zero in a fresh network, which would hide every action
     network.set_causal(causal=True)
+    stir(network)
     autoencoder = AutoencoderConfig(width=8, latent_channels=4, frame_size=size).build()
+    with torch.no_grad():
+        for layer in (layer for layer in autoencoder.decoder if isinstance(layer, torch.nn.Conv2d)):
+            layer.weight.mul_(2)  # so that a small difference in the latent is seen
     spec = WorldSpec(height=size, width=size, action=ACTION, context=4, fps=10.0)
     save_world_model(folder, spec, network, autoencoder, Sampler(steps=2), {"leak": LEAK} | facts)
     return folder

@@ -22,7 +22,12 @@ from worldsim.types import (
 
 __version__ = "0.1.0"
 
-_LAZY = {"load_world_model": "worldsim.load", "load_policy": "worldsim.load", "load_verifier": "worldsim.load", "load_task": "worldsim.load"}
+_LAZY = {
+    "load_world_model": "worldsim.load",
+    "load_policy": "worldsim.load",
+    "load_verifier": "worldsim.load",
+    "load_task": "worldsim.load",
+}
 _PACKAGES = ("data", "diffusion", "models", "report", "statistics", "training", "envs", "policies", "verifiers", "experiments")
 
 __all__ = [

@@ -27,12 +27,12 @@ def shipped_names(kind: str) -> list[str]:
 
 
 def shipped_panel() -> list[str]:
-    """Names of the shipped policies in the order in which they were trained ("order" under "training" in their config), then by name."""
-    order = {}
+    """Names of the shipped policies in the order in which they were trained ("steps" under "training" in their config), then by name."""
+    steps = {}
     for name in shipped_names("policies"):
         config = json.loads((shipped_folder("policies", name) / "config.json").read_text(encoding="utf-8"))
-        order[name] = config.get("training", {}).get("order", len(order))
-    return sorted(order, key=lambda name: (order[name], name))
+        steps[name] = config.get("training", {}).get("steps", 0)
+    return sorted(steps, key=lambda name: (steps[name], name))
 
 
 def find_checkpoint(kind: str, name: str | Path, registered: list[str]) -> Path:

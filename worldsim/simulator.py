@@ -141,7 +141,9 @@ class VideoWorldModel:
         layers = {name: tuple(torch.zeros_like(tensor) for tensor in tensors) for name, tensors in cache.layers.items()}
         return HistoryCache(torch.zeros_like(cache.length), layers)
 
-    def _evaluate(self, x: Tensor, levels: Tensor, actions: Tensor, known: Tensor, cache: HistoryCache | None) -> tuple[Tensor, HistoryCache]:
+    def _evaluate(
+        self, x: Tensor, levels: Tensor, actions: Tensor, known: Tensor, cache: HistoryCache | None
+    ) -> tuple[Tensor, HistoryCache]:
         memory = Memory(cache)
         with use_precision(self.precision, self.device):
             output = self.network(x, levels, actions, known, memory)
@@ -178,7 +180,9 @@ class VideoWorldModel:
         return keyed_noise(seeds, frames.tolist(), step, shape).to(self.device)
 
 
-def save_world_model(folder: str | Path, spec: WorldSpec, network: VideoUNet, autoencoder: Autoencoder, sampler: Sampler, facts: dict) -> str:
+def save_world_model(
+    folder: str | Path, spec: WorldSpec, network: VideoUNet, autoencoder: Autoencoder, sampler: Sampler, facts: dict
+) -> str:
     """Write a world model as a checkpoint folder; `facts` (leak, training) go into its config. Returns the hash of the weights."""
     config = {
         "spec": {"height": spec.height, "width": spec.width, "context": spec.context, "fps": spec.fps, "action": vars(spec.action)},

@@ -59,7 +59,9 @@ class ActionSpec:
         if outside.any():
             lane, axis = np.argwhere(outside)[0]
             bounds = f"[{self.low[axis]:g}, {self.high[axis]:g}]"
-            raise InvalidInput(f'action "{self.names[axis]}" of lane {lane} is {array[lane, axis]:g}, expected a number in {bounds}; clip it first')
+            raise InvalidInput(
+                f'action "{self.names[axis]}" of lane {lane} is {array[lane, axis]:g}, expected a number in {bounds}; clip it first'
+            )
         return array
 
 
@@ -81,9 +83,13 @@ class WorldSpec:
         """
         array = np.asarray(frames)
         if array.dtype != np.uint8:
-            raise InvalidInput(f"frames have dtype {array.dtype}, expected uint8 in [0, 255]; convert with (255 * x).round().astype('uint8')")
+            raise InvalidInput(
+                f"frames have dtype {array.dtype}, expected uint8 in [0, 255]; convert with (255 * x).round().astype('uint8')"
+            )
         if array.ndim != 5 or array.shape[1] < 1 or array.shape[2:] != (self.height, self.width, 3):
-            raise InvalidInput(f"frames have shape {list(array.shape)}, expected [lanes, frames, {self.height}, {self.width}, 3]; resize the image first")
+            raise InvalidInput(
+                f"frames have shape {list(array.shape)}, expected [lanes, frames, {self.height}, {self.width}, 3]; resize the image first"
+            )
         return array
 
 

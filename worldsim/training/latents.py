@@ -1,7 +1,6 @@
 """Recorded episodes as latents in memory, with the actions that lead into each frame. Knows nothing about losses."""
 
 import hashlib
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +43,7 @@ def encode_trajectories(
     """Encode every frame once; `keep` is a folder that remembers the result by what it was made from."""
     actions = [np.concatenate([np.zeros((1, spec.size), np.float32), normalise(t.actions, spec)]) for t in trajectories]
     seen = [hashlib.sha256(np.ascontiguousarray(t.frames)).hexdigest() for t in trajectories]
-    key = digest_of([[t.seed, t.start_id, len(t)] for t in trajectories] + [_fingerprint(model)])
+    key = digest_of([*seen, _fingerprint(model)])
     kept = keep and keep / f"latents-{key}.safetensors"
     if kept and kept.exists():
         latents = load_file(kept)["latents"]

@@ -42,7 +42,15 @@ class VideoObjective:
     """The loss of one stage on clips of latents. `self_share` of the batches take their history from the model itself."""
 
     def __init__(
-        self, network: VideoUNet, autoencoder: Autoencoder, clips: LatentClips, diffusion: Diffusion, *, batch: int, dropout: float, self_share: float = 0.0
+        self,
+        network: VideoUNet,
+        autoencoder: Autoencoder,
+        clips: LatentClips,
+        diffusion: Diffusion,
+        *,
+        batch: int,
+        dropout: float,
+        self_share: float = 0.0,
     ) -> None:
         self.model: nn.Module = network
         self.autoencoder, self.clips, self.diffusion = autoencoder, clips, diffusion
@@ -66,7 +74,9 @@ class VideoObjective:
         context = None
         if torch.rand((), generator=generator) < self.self_share:
             context = self_generated(self.call, clean.to(device), actions.to(device), self.diffusion, generator)
-        return causal_loss(self.call, clean.to(device), actions.to(device), self.diffusion, generator, dropout=self.dropout, context=context)
+        return causal_loss(
+            self.call, clean.to(device), actions.to(device), self.diffusion, generator, dropout=self.dropout, context=context
+        )
 
     @torch.no_grad()
     def preview(self, path: Path) -> None:
