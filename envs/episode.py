@@ -73,7 +73,7 @@ def begin_episode(task: Task, root: int, number: int, given: np.ndarray | None =
     Raises:
         InvalidInput: the task has no starts and no frames are given.
     """
-    generator = np.random.default_rng(np.random.SeedSequence([root, number]))
+    generator = np.random.default_rng(np.random.SeedSequence(root, spawn_key=(number,)))
     seed = int(generator.integers(2**63))
     if given is not None:
         return Episode(root, number, seed, Start(id="given", frames=given))

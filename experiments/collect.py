@@ -14,6 +14,7 @@ from worldsim.envs.drawer.behaviours import choose_behaviour, expert_action
 from worldsim.envs.drawer.physics import wide_start
 from worldsim.envs.drawer.truth import HORIZON, INSTRUCTION, DrawerTruth
 from worldsim.errors import RunMismatch
+from worldsim.registry import TRUTHS
 from worldsim.types import Task, Trajectory
 
 _worker: dict = {}  # what a worker process keeps between episodes
@@ -30,6 +31,7 @@ def run(config) -> None:
     }
     missing = [(seed, str(path)) for seed, path in wanted.items() if not path.exists()]
     workers = config.workers or os.cpu_count() or 1
+    _check(config)
     with multiprocessing.get_context("spawn").Pool(workers, _prepare, (config.mix, list(config.policies))) as pool:
         done = pool.imap_unordered(_record, missing, chunksize=8)
         for _ in tqdm(done, total=len(wanted), initial=len(wanted) - len(missing), desc="collect", unit="episode"):
@@ -47,6 +49,15 @@ def _remember(path: Path, config) -> None:
     if path.exists() and (before := json.loads(path.read_text())) != recipe:
         raise RunMismatch(f"{path} says {before}, now asked for {recipe}; choose another out= or seed=")
     write_json(path, recipe)
+
+
+def _check(config) -> None:
+    """Build every part once, here, where an error has someone to tell."""
+    choose_behaviour(config.mix, np.random.default_rng(0))
+    truth = TRUTHS.config(config.truth).build()
+    truth.place([wide_start(0)])
+    truth.close()
+    _load_policies(list(config.policies))
 
 
 def _prepare(mix: str, policies: list[str]) -> None:
@@ -86,7 +97,7 @@ def _policy_actor(seed: int, rng: np.random.Generator):
 
 
 def record_episode(truth: DrawerTruth, seed: int, act, rng: np.random.Generator, name: str) -> Trajectory:
-    """One episode of `act(frame, state) -> action [3]` with action noise drawn per episode; the expert's answer is kept beside each state."""
+    """One episode of `act(frame, state) -> action [3]`, action noise drawn per episode; the expert's answer is kept with each state."""
     noise = rng.uniform(0.05, 0.4) if rng.random() < 0.6 else 0.0
     frames = [truth.place([wide_start(seed)])[0]]
     states, actions = [], []

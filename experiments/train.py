@@ -69,13 +69,11 @@ def _train_network(config) -> None:
 
 
 def _causalize(config) -> None:
-    from worldsim.models.causal import causality_leak, causalize
+    from worldsim.models.causal import causalize
 
     autoencoder, network, before = _previous(config)
     report = causalize(network, transfer="extrapolative", norm="frame")
-    print(
-        f"converted {len(report.convolutions)} temporal convolutions and {len(report.attentions)} attentions; leak {causality_leak(network)}"
-    )
+    print(f"converted {len(report.convolutions)} temporal convolutions and {len(report.attentions)} temporal attentions")
     _save(config, network, autoencoder, before)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from worldsim.data.files import digest_of
 from worldsim.errors import InvalidInput
 from worldsim.report.run_folder import RunFolder
-from worldsim.types import Policy, Start, Task, Trajectory, Truth, Verifier, WorldModel
+from worldsim.types import Policy, Start, StatePolicy, Task, Trajectory, Truth, Verifier, WorldModel
 
 Group = list["Episode"]
 RollOuts = Callable[[list[Group]], Iterable[Sequence[Trajectory]]]  # groups to the trajectories of each, in order
@@ -167,6 +167,8 @@ def roll_out(world: World, policy: Policy, task: Task, episodes: Sequence[Episod
     frames = [clock.measure("world_model", lambda: world.start([e.start for e in episodes], [e.seed for e in episodes]))]
     states, actions = [world.states()], []
     for _ in range(task.horizon):
+        if isinstance(policy, StatePolicy):
+            policy.see(states[-1])
         actions.append(clock.measure("policy", lambda: policy.act(frames[-1], lanes)))
         frames.append(clock.measure("world_model", lambda: world.step(actions[-1])))
         states.append(world.states())

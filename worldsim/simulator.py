@@ -1,6 +1,7 @@
 """The learned world: a causal video network, its autoencoder and a sampler behind the `WorldModel` protocol.
 
-Frames become latents once; each step writes the newest frame into the feature cache (`history="stream"`) and denoises one new frame from it.
+Frames become latents once; each step writes the newest frame into the feature cache (`history="stream"`) and denoises one
+new frame from it.
 """
 
 from collections.abc import Sequence
@@ -47,6 +48,10 @@ class Sampler:
             raise UnknownName(f'unknown history mode "{self.history}"; {did_you_mean(self.history, HISTORY_MODES)}')
         if self.steps < 1:
             raise InvalidInput(f"steps is {self.steps}, expected 1 or more")
+        if not 0 <= self.guidance < float("inf"):
+            raise InvalidInput(f"guidance is {self.guidance}, expected a number from 0 (1 is none)")
+        if not 0 <= self.history_level < 1:
+            raise InvalidInput(f"history_level is {self.history_level}, expected a level in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,8 @@ class VideoWorldModel:
             InvalidInput: actions of another shape, out of bounds or not finite.
         """
         normal = normalise(self.spec.action.check(actions), self.spec.action)
+        if len(normal) != len(state.seeds):
+            raise InvalidInput(f"{len(state.seeds)} lanes need as many actions, got {len(normal)}")
         action = torch.from_numpy(normal).to(self.device)
         cache = self._write(state)
         latest = self._denoise(state, cache, action)

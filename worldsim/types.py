@@ -6,7 +6,7 @@ uint8 `[H, W, 3]` in [0, 255].
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -108,7 +108,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Task:
-    """What a policy is asked to do: an instruction, a horizon in steps, initial conditions, and the rule that success is judged by."""
+    """What a policy is asked to do: an instruction, a horizon in steps, initial conditions, and the rule for success."""
 
     id: str
     instruction: str
@@ -123,7 +123,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One episode: frames uint8 `[T+1, H, W, 3]`, actions float32 `[T, A]`, and per-frame `states` `[T+1, ...]` where the truth is known."""
+    """One episode: frames uint8 `[T+1, H, W, 3]`, actions float32 `[T, A]`, and `states` `[T+1, ...]` where the truth is known."""
 
     task_id: str
     frames: np.ndarray
@@ -192,6 +192,14 @@ class Policy(Protocol):
         """uint8 `[B, H, W, 3]`, row i belonging to `lanes[i]`, to float32 `[B, A]`."""
 
 
+@runtime_checkable
+class StatePolicy(Protocol):
+    """A policy that also wants the true state, and so acts in a truth only."""
+
+    def see(self, states: Mapping[str, np.ndarray]) -> None:
+        """The true states `[B, ...]` by name before each `act`; empty in an imagined world."""
+
+
 class Verifier(Protocol):
     """Judges finished trajectories."""
 
@@ -205,6 +213,9 @@ class Truth(Protocol):
 
     def reset(self, starts: Sequence[Start]) -> np.ndarray:
         """Frames uint8 `[B, H, W, 3]` of the true world at these starts."""
+
+    def states(self) -> dict[str, np.ndarray]:
+        """The true states `[B, ...]` now, by name."""
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """float32 `[B, A]` to frames uint8 `[B, H, W, 3]` and the true states `[B, ...]` by name."""

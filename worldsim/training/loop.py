@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from worldsim.errors import WorldsimError
 from worldsim.models.cpu import choose_precision
 from worldsim.training.state import Progress, load_state, save_state
 
@@ -53,12 +54,16 @@ def train(objective: Objective, config: LoopConfig, watch: Callable[[Progress], 
 class _Run:
     def __init__(self, objective: Objective, config: LoopConfig) -> None:
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
 
+        AcceleratorState._reset_state(reset_partial_state=True)  # a second run in this process may use another precision
         mixed = "bf16" if choose_precision(config.precision, config.device) == "bf16" else "no"
         self.accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=mixed)
         self.objective, self.config = objective, config
         self.model = objective.model
-        optimizer = torch.optim.AdamW(self.model.parameters(), config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay)
+        optimizer = torch.optim.AdamW(
+            self.model.parameters(), config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
+        )
         self.optimizer = self.accelerator.prepare(optimizer)
         self.average = {name: tensor.detach().clone().float() for name, tensor in self.model.named_parameters()}
         self.state_file = Path(config.out) / "state.safetensors"
@@ -76,19 +81,17 @@ class _Run:
     def finish(self, watch: Callable[[Progress], None]) -> nn.Module:
         self.model.train()
         saved = previewed = time.monotonic()
-        try:
-            while self.fraction() < 1.0:
-                self.iterate()
-                watch(self.progress)
-                now = time.monotonic()
-                if now - saved > self.config.save_seconds:
-                    self.save()
-                    saved = now
-                if now - previewed > self.config.preview_seconds:
-                    self.preview()
-                    previewed = now
-        finally:
-            self.save()
+        while self.fraction() < 1.0:
+            self.iterate()
+            watch(self.progress)
+            now = time.monotonic()
+            if now - saved > self.config.save_seconds:
+                self.save()
+                saved = now
+            if now - previewed > self.config.preview_seconds:
+                self.preview()
+                previewed = now
+        self.save()
         self.model.load_state_dict(self.average, strict=False)  # buffers keep their own values
         self.model.eval()
         return self.model
@@ -101,6 +104,9 @@ class _Run:
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.progress.iteration)
         with self.accelerator.autocast():
             loss = self.objective.loss(generator)
+        if not torch.isfinite(loss):
+            where = f"the loss is {loss.item()} at iteration {self.progress.iteration}"
+            raise WorldsimError(f"{where}; the state before is kept, train on with a lower learning_rate= in another out=")
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
@@ -127,9 +133,11 @@ class _Run:
         trained = {name: tensor.detach().clone() for name, tensor in self.model.named_parameters()}
         self.model.load_state_dict(self.average, strict=False)
         self.model.eval()
-        self.objective.preview(self.state_file.with_name(f"preview-{self.progress.iteration:07d}.png"))
-        self.model.load_state_dict(trained, strict=False)
-        self.model.train()
+        try:
+            self.objective.preview(self.state_file.with_name(f"preview-{self.progress.iteration:07d}.png"))
+        finally:
+            self.model.load_state_dict(trained, strict=False)
+            self.model.train()
 
 
 def _warm_and_cool(iteration: int, fraction: float) -> float:

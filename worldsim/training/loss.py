@@ -73,9 +73,10 @@ def self_generated(net: VideoUNet, clean: Tensor, actions: Tensor, diffusion: Di
     batch, frames = clean.shape[:2]
     level = clean.new_full((batch, frames), diffusion.context_level / 2)
     noise = torch.randn(clean.shape, generator=generator).to(clean)
-    base = previous(clean, level)
+    history = diffusion.schedule.add_noise(clean, torch.randn(clean.shape, generator=generator).to(clean), level)
+    base = previous(history, level)
     ones = torch.ones_like(level)
-    output = net(torch.stack([clean, noise], 1), torch.stack([level, ones], 1), actions, _all_known(clean))[:, 1].float()
+    output = net(torch.stack([history, noise], 1), torch.stack([level, ones], 1), actions, _all_known(clean))[:, 1].float()
     guess = to_clean(diffusion.prediction, output, noise, ones, base, diffusion.schedule)
     odd = torch.randint(2, (batch, 1), generator=generator)
     replaced = ((torch.arange(frames)[None] + odd) % 2 == 0) & (torch.arange(frames) > 0)

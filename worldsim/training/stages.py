@@ -1,7 +1,8 @@
 """The stages a world model is made in: autoencoder, pretrain, causalize, post-train, self-context. Knows nothing about commands.
 
-Vid2World's recipe at a small size: a bidirectional, action-free video diffusion model is pretrained, causalized with its weights transferred, and
-post-trained with independent noise levels and action dropout; last, it learns to continue from its own imperfect frames.
+Vid2World's recipe at a small size: a bidirectional, action-free video diffusion model is pretrained, causalized with its
+weights transferred, and post-trained with independent noise levels and action dropout; last, it learns to continue from its
+own imperfect frames.
 """
 
 from dataclasses import dataclass
