@@ -78,34 +78,19 @@ def test_a_torn_file_is_refused(tmp_path, written, share):
         read_trajectory(path)
 
 
-@pytest.mark.parametrize("name", ["actions", "opening"])
-def test_any_flipped_bit_of_the_numbers_is_noticed(tmp_path, written, name):
-    trajectory, content = written
-    array = trajectory.actions if name == "actions" else trajectory.states[name]
-    begin, size = content.index(array.tobytes()), array.nbytes
-    for place in range(0, 8 * size, 5):
-        damaged = bytearray(content)
-        damaged[begin + place // 8] ^= 1 << place % 8
-        (tmp_path / "episode.h5").write_bytes(damaged)
-        with pytest.raises(DamagedFile, match="does not match its checksum"):
-            read_trajectory(tmp_path / "episode.h5")
-
-
-def test_any_flipped_bit_of_the_packed_frames_is_noticed(tmp_path, written):
+def test_any_flipped_bit_is_noticed(tmp_path, written):
     content, path = written[1], tmp_path / "episode.h5"
-    path.write_bytes(content)
-    with h5py.File(path) as file:
-        chunk = file["frames"].id.get_chunk_info(0)
-    for place in range(0, 8 * chunk.size, 41):
+    end = content.index(b"\0")  # of the hash; the rest of the user block means nothing
+    for place in [*range(8 * end), *range(8 * 512, 8 * len(content), 41)]:
         damaged = bytearray(content)
-        damaged[chunk.byte_offset + place // 8] ^= 1 << place % 8
+        damaged[place // 8] ^= 1 << place % 8
         path.write_bytes(damaged)
         with pytest.raises(DamagedFile):
             read_trajectory(path)
 
 
 def test_other_files_are_refused_with_what_to_do(tmp_path):
-    with pytest.raises(DamagedFile, match="nowhere.h5 cannot be read as a trajectory"):
+    with pytest.raises(DamagedFile, match="nowhere.h5 cannot be read"):
         read_trajectory(tmp_path / "nowhere.h5")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = 1

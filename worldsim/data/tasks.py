@@ -7,12 +7,11 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-import h5py
 import numpy as np
 
+from worldsim.data.checked_hdf5 import read_hdf5, written_hdf5
 from worldsim.data.files import digest_of
-from worldsim.data.trajectory_file import read_trajectory, trajectory_paths, written_hdf5
-from worldsim.errors import DamagedFile
+from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
 from worldsim.registry import TASKS
 from worldsim.types import Start, Task
 
@@ -31,13 +30,10 @@ def read_starts(path: Path) -> Task:
     """A task from a file of starts.
 
     Raises:
-        DamagedFile: the file is missing or not such a file.
+        DamagedFile: the file is missing, damaged or not such a file.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            about, frames, seeds = json.loads(file.attrs["task"]), file["frames"][()], file["seeds"][()].tolist()
-    except (OSError, KeyError, ValueError) as error:
-        raise DamagedFile(f"{path} is not a file of starts ({error}); get it again") from error
+    with read_hdf5(path) as file:
+        about, frames, seeds = json.loads(file.attrs["task"]), file["frames"][()], file["seeds"][()].tolist()
     return Task(**about, starts=tuple(Start(f"{seed:07d}", row, seed) for seed, row in zip(seeds, frames, strict=True)))
 
 
