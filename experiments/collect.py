@@ -24,6 +24,7 @@ def run(config) -> None:
     """Record `config.episodes` episodes below `config.out`; files that are there already are kept."""
     from tqdm import tqdm
 
+    _check(config)
     out = Path(config.out)
     _remember(out / f"collect-{config.split}-{config.seed}.json", config)
     wanted = {
@@ -31,7 +32,6 @@ def run(config) -> None:
     }
     missing = [(seed, str(path)) for seed, path in wanted.items() if not path.exists()]
     workers = config.workers or os.cpu_count() or 1
-    _check(config)
     with multiprocessing.get_context("spawn").Pool(workers, _prepare, (config.mix, list(config.policies))) as pool:
         done = pool.imap_unordered(_record, missing, chunksize=8)
         for _ in tqdm(done, total=len(wanted), initial=len(wanted) - len(missing), desc="collect", unit="episode"):

@@ -20,7 +20,10 @@ from worldsim.envs.drawer.behaviours import BEHAVIOURS, MIXES, choose_behaviour,
 from worldsim.envs.drawer.physics import ACTION, CLOSED, OPENING, REACH, WORKSPACE, DrawerPhysics, DrawerStart, task_start, wide_start
 from worldsim.envs.drawer.truth import HORIZON, DrawerTruth
 from worldsim.errors import InvalidInput, MissingDependency, RunMismatch, UnknownName
-from worldsim.load import load_truth
+from worldsim.evaluate import Clock, Episode, Genuine, roll_out
+from worldsim.experiments.collect import run as run_collect
+from worldsim.experiments.schema import CollectConfig
+from worldsim.load import load_policy, load_task, load_truth
 from worldsim.types import Start
 
 SHOULDER = np.array([-0.40, -0.16, 0.24])
@@ -322,10 +325,8 @@ def test_without_mujoco_the_error_names_the_extra(monkeypatch):
 
 
 def collect(out, episodes: int, **options) -> None:
-    from worldsim.experiments.collect import run
-
     given = {"truth": "drawer", "split": "validation", "seed": 3, "workers": 1, "mix": "default", "policies": []}
-    run(SimpleNamespace(out=str(out), episodes=episodes, **(given | options)))
+    run_collect(SimpleNamespace(out=str(out), episodes=episodes, **(given | options)))
 
 
 @pytest.mark.slow
@@ -351,3 +352,25 @@ def test_collecting_records_episodes_and_continues_where_it_was(tmp_path, truth)
     assert json.loads((tmp_path / "collect-validation-3.json").read_text())["mix"] == "default"
     with pytest.raises(RunMismatch, match="choose another out= or seed="):
         collect(tmp_path, 3, mix="expert")
+
+
+def test_the_scripted_policy_closes_the_true_drawer(truth):
+    task = load_task("drawer")
+    episodes = [Episode(str(i), "scripted", "truth", start, i) for i, start in enumerate(task.starts[:4])]
+    trajectories = roll_out(Genuine(truth), load_policy("scripted", ACTION), task, episodes, Clock())
+    assert all(trajectory.states["opening"][-1] < CLOSED for trajectory in trajectories)
+
+
+def test_the_scripted_policy_is_refused_where_nothing_is_known_to_be_true():
+    policy = load_policy("scripted", ACTION)
+    policy.see({})
+    with pytest.raises(InvalidInput, match="scripted.*needs the true state"):
+        policy.act(np.zeros((1, 64, 64, 3), np.uint8), [0])
+
+
+@pytest.mark.parametrize(("key", "value"), [("policies", ["nope"]), ("truth", "nope"), ("mix", "nope")])
+def test_collect_refuses_unknown_parts_before_it_starts_workers(tmp_path, key, value):
+    config = CollectConfig(out=str(tmp_path / "data"), episodes=1, workers=1, **{key: value})
+    with pytest.raises(UnknownName, match="nope"):
+        run_collect(config)
+    assert not list(tmp_path.rglob("*.h5"))
