@@ -35,7 +35,7 @@ HISTORY_STEP = 1_000_000  # the "step" under which a history frame's noise is dr
 class Sampler:
     """How a frame is drawn: denoising steps, guidance scale (1 is none), history mode, and the level and noise that history is held at."""
 
-    steps: int = 2
+    steps: int = 1
     guidance: float = 1.0
     history: str = "stream"
     history_level: float = 0.02
