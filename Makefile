@@ -20,10 +20,11 @@ demo: $(DEMO_READY) | opengl
 	$(RUN)/worldsim demo
 
 test: lint | opengl
-	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -m tensorflow
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 -m "not tensorflow"
 
 fast: $(TEST_READY) | opengl
-	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 -m "not slow and not tensorflow"
 
 lint: $(TEST_READY)
 	$(RUN)/ruff check .

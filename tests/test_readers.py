@@ -182,6 +182,7 @@ def test_missing_package_names_the_extra(tmp_path, monkeypatch):
         read_rlds(tmp_path)
 
 
+@pytest.mark.tensorflow
 def test_folder_without_a_data_set_is_refused(tmp_path):
     with pytest.raises(InvalidInput, match=r"features\.json"):
         read_rlds(tmp_path)
@@ -280,6 +281,7 @@ def test_real_droid(tmp_path):
 
 
 @needs_bridge
+@pytest.mark.tensorflow
 def test_real_bridge(tmp_path):
     pytest.importorskip("tensorflow_datasets")
     summary = import_recordings("rlds", BRIDGE, tmp_path)
@@ -291,6 +293,7 @@ def test_real_bridge(tmp_path):
 
 
 @needs_bridge
+@pytest.mark.tensorflow
 def test_torn_records_and_black_camera(tmp_path):
     pytest.importorskip("tensorflow_datasets")
     with pytest.raises(UnknownName, match='did you mean "image_0"'):

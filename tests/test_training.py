@@ -110,7 +110,7 @@ def test_a_video_network_learns_where_actions_lead(tmp_path, trunk):
 @pytest.mark.parametrize("make", [Line, lambda: video_objective(self_share=0.5)])
 def test_a_killed_run_resumes_as_if_nothing_had_happened(tmp_path, make):
     """Six iterations at once, and three, a kill, three more in new objects: the same bits."""
-    config = LoopConfig(tmp_path / "whole", iterations=6, learning_rate=0.01, recipe={"channels": (16, 32), "name": "x"})
+    config = LoopConfig(tmp_path / "whole", iterations=6, learning_rate=0.01, save_seconds=0, recipe={"channels": (16, 32), "name": "x"})
     whole = train(make(), config)
     pieces = replace(config, out=tmp_path / "pieces")
     with pytest.raises(KeyboardInterrupt):
@@ -121,7 +121,7 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(tmp_path, make):
         for parameter in resumed.model.parameters():
             parameter.add_(1.0)  # whatever the new process begins with is replaced
     model = train(resumed, pieces, lambda progress: seen.append(progress.iteration))
-    assert seen == [4, 5, 6]
+    assert seen == [3, 4, 5, 6]  # what was not saved yet is done again
     assert_equal(tensors_of(model), tensors_of(whole))
 
 
@@ -260,13 +260,15 @@ def test_self_generated_replaces_every_second_frame_but_never_the_first(predicti
 def test_a_replaced_frame_is_the_networks_one_step_prediction():
     net, (clean, actions) = stirred.network(), clips(2)
     context = self_generated(net, clean, actions, DIFFUSION, torch.Generator().manual_seed(0))
-    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    draws = torch.Generator().manual_seed(0)
+    noise, history_noise = (torch.randn(clean.shape, generator=draws) for _ in range(2))
     half = torch.full((2, 5), DIFFUSION.context_level / 2)
+    history = DIFFUSION.schedule.add_noise(clean, history_noise, half)
     known = torch.ones(2, 2, 5)
     known[:, :, 0] = 0
     with torch.no_grad():
-        output = net(torch.stack([clean, noise], 1), torch.stack([half, torch.ones(2, 5)], 1), actions, known)[:, 1]
-    guess = to_clean("clean", output, noise, torch.ones(2, 5), previous(clean, half), DIFFUSION.schedule)
+        output = net(torch.stack([history, noise], 1), torch.stack([half, torch.ones(2, 5)], 1), actions, known)[:, 1]
+    guess = to_clean("clean", output, noise, torch.ones(2, 5), previous(history, half), DIFFUSION.schedule)
     replaced = (context != clean).flatten(2).any(-1)
     torch.testing.assert_close(context[replaced], guess[replaced])
 

@@ -31,10 +31,10 @@ class StageDefaults:
 
 STAGES = {
     "autoencoder": StageDefaults(9000, 32, 1.2e-3, 1),
-    "pretrain": StageDefaults(1500, 16, 1e-3),
-    "causalize": StageDefaults(0, 16, 0.0),
-    "post-train": StageDefaults(6000, 16, 1e-3),
-    "self-context": StageDefaults(12000, 16, 8e-4),
+    "pretrain": StageDefaults(261, 8, 1e-3),
+    "causalize": StageDefaults(0, 8, 0.0),
+    "post-train": StageDefaults(1433, 8, 1e-3),
+    "self-context": StageDefaults(2511, 12, 8e-4),
 }
 BEFORE = {"pretrain": "autoencoder", "causalize": "pretrain", "post-train": "causalize", "self-context": "post-train"}
 
