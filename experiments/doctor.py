@@ -2,6 +2,7 @@
 
 import ctypes
 import ctypes.util
+import json
 import os
 import platform
 import re
@@ -13,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import worldsim
+from worldsim.data.files import sha256_of
 from worldsim.errors import WorldsimError
 from worldsim.experiments.schema import DoctorConfig
 
@@ -164,15 +166,18 @@ def _disk() -> Iterator[Finding]:
 
 
 def _weights(folder: Path | None = None) -> Iterator[Finding]:
-    """The shipped weights, one line per file of `folder`."""
+    """The shipped checkpoints below `folder`, one line each: size, and whether the weights are those that their config names."""
     folder = folder or Path(worldsim.__file__).parent / "weights"
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    if not files:
-        yield Finding(
-            "shipped weights", f"none in {folder}", "bad", "pip install -c constraints.txt -e . in a full checkout, or: worldsim train"
-        )
-    for file in files:
-        yield Finding(f"weights {file.relative_to(folder)}", _size(file.stat().st_size))
+    configs = sorted(folder.rglob("config.json"))
+    if not configs:
+        yield Finding("shipped weights", f"none in {folder}", "bad", "pip install -c constraints.txt -e . in a full checkout")
+    for config in configs:
+        name = f"weights {config.parent.relative_to(folder)}"
+        model = config.with_name("model.safetensors")
+        if model.is_file() and sha256_of(model) == json.loads(config.read_text(encoding="utf-8"))["sha256"]:
+            yield Finding(name, _size(model.stat().st_size))
+        else:
+            yield Finding(name, "missing or damaged", "bad", f"git checkout -- {model}")
 
 
 def _size(count: float) -> str:

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import worldsim
+from worldsim.data.files import sha256_of, write_json
 from worldsim.data.trajectory_file import write_trajectory
 from worldsim.errors import DamagedFile, InvalidInput, MissingDependency, RunMismatch, UnknownName
 from worldsim.experiments import cli, doctor, status
@@ -285,8 +286,11 @@ def test_doctor_reads_processor_flags(tmp_path):
 def test_doctor_lists_weights_and_misses_them(tmp_path):
     assert [finding.state for finding in doctor._weights(tmp_path)] == ["bad"]
     (tmp_path / "drawer").mkdir()
-    (tmp_path / "drawer" / "model.safetensors").write_bytes(bytes(3 * 2**20))
-    assert list(doctor._weights(tmp_path)) == [doctor.Finding("weights drawer/model.safetensors", "3 MiB")]
+    (tmp_path / "drawer" / "model.safetensors").write_bytes(b"weights")
+    write_json(tmp_path / "drawer" / "config.json", {"sha256": sha256_of(tmp_path / "drawer" / "model.safetensors")})
+    assert list(doctor._weights(tmp_path)) == [doctor.Finding("weights drawer", "7 B")]
+    (tmp_path / "drawer" / "model.safetensors").write_bytes(b"weighty")
+    assert [(finding.found, finding.state) for finding in doctor._weights(tmp_path)] == [("missing or damaged", "bad")]
 
 
 def test_doctor_prints_its_table_and_fails_on_what_is_missing(monkeypatch, capsys):
