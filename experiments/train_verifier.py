@@ -67,16 +67,10 @@ def frames_and_values(data: str, split: str, every: int) -> tuple[np.ndarray, np
 
 def measure(model, frames: np.ndarray, values: np.ndarray) -> dict:
     """Calibration (logistic, on these frames) and the confusion of its verdicts with the truth."""
-    import torch
     from scipy.optimize import minimize
 
-    with torch.no_grad():
-        guess = (
-            np.concatenate(
-                [model(torch.from_numpy(part))[:, 0].double().numpy() for part in np.array_split(frames, 1 + len(frames) // 256)]
-            )
-            * SCALE
-        )
+    parts = np.array_split(frames, 1 + len(frames) // 256)
+    guess = np.concatenate([model.predict(part)[:, 0] for part in parts]).astype(np.float64) * SCALE
     truth = values < THRESHOLD
 
     def loss(parameters: np.ndarray) -> float:

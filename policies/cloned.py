@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.errors import InvalidInput
 from worldsim.registry import POLICIES
 from worldsim.types import ActionSpec, Task
 
@@ -26,14 +25,7 @@ class ClonedPolicy:
         Raises:
             InvalidInput: frames of another size.
         """
-        import torch
-
-        size = self._network.config.frame_size
-        if frames.shape[1:] != (size, size, 3):
-            raise InvalidInput(f"frames have shape {list(frames.shape)}, this policy was trained on [lanes, {size}, {size}, 3]")
-        with torch.no_grad():
-            actions = self._network(torch.from_numpy(np.ascontiguousarray(frames)).to(self._network.place.device))
-        return np.clip(actions.float().cpu().numpy(), self.action.low, self.action.high).astype(np.float32)
+        return np.clip(self._network.predict(frames), self.action.low, self.action.high).astype(np.float32)
 
 
 @POLICIES.register("cloned")

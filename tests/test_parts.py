@@ -167,7 +167,7 @@ def test_a_cloned_policy_is_its_network_clipped(tmp_path):
     np.testing.assert_allclose(acted, np.clip(raw, ACTION.low, ACTION.high), atol=1e-5)
     assert (np.abs(raw) > ACTION.high).any()  # so that clipping is tested
     np.testing.assert_allclose(policy.act(frames[2:3], [2]), acted[2:3], atol=1e-5)
-    with pytest.raises(InvalidInput, match=r"frames have shape \[1, 16, 16, 3\], this policy was trained on \[lanes, 32, 32, 3\]"):
+    with pytest.raises(InvalidInput, match=r"frames have shape \[1, 16, 16, 3\], this network was trained on \[N, 32, 32, 3\]"):
         policy.act(frames[:1, ::2, ::2], [0])
 
 
@@ -233,7 +233,7 @@ def test_the_classifier_scores_the_last_frame_by_its_calibration(tmp_path):
 
 def test_the_classifier_refuses_other_frames(tmp_path):
     save_judge(tmp_path / "judge")
-    with pytest.raises(InvalidInput, match=r"frames have shape \[1, 8, 8, 3\], this classifier was trained on \[N, 32, 32, 3\]"):
+    with pytest.raises(InvalidInput, match=r"frames have shape \[1, 8, 8, 3\], this network was trained on \[N, 32, 32, 3\]"):
         load_verifier(str(tmp_path / "judge")).judge([Trajectory("t", np.zeros((2, 8, 8, 3), np.uint8), np.zeros((1, 3), np.float32))])
 
 

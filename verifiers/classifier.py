@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.errors import InvalidInput
 from worldsim.registry import VERIFIERS
 from worldsim.types import Trajectory, Verdict
 
@@ -25,13 +24,7 @@ class Classifier:
         Raises:
             InvalidInput: frames of another size.
         """
-        import torch
-
-        size = self._network.config.frame_size
-        if frames.shape[1:] != (size, size, 3):
-            raise InvalidInput(f"frames have shape {list(frames.shape)}, this classifier was trained on [N, {size}, {size}, 3]")
-        with torch.no_grad():
-            return self._network(torch.from_numpy(np.ascontiguousarray(frames)))[:, 0].double().numpy() * self._scale
+        return self._network.predict(frames)[:, 0].astype(np.float64) * self._scale
 
     def judge(self, trajectories: Sequence[Trajectory]) -> list[Verdict]:
         """The probability of success of each, at its last frame."""

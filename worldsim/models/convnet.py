@@ -2,10 +2,12 @@
 
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from worldsim.errors import InvalidInput
 from worldsim.models.autoencoder import to_unit
 
 
@@ -43,6 +45,18 @@ class ConvNet(nn.Module):
         for convolution in self.convolutions:
             x = F.silu(convolution(x))
         return self.head(F.silu(self.hidden(x.flatten(1))))
+
+    @torch.no_grad()
+    def predict(self, frames: np.ndarray) -> np.ndarray:
+        """The outputs for pictures uint8 `[N, H, W, 3]`, float32 `[N, outputs]`.
+
+        Raises:
+            InvalidInput: pictures of another size than the network was trained on.
+        """
+        size = self.config.frame_size
+        if frames.shape[1:] != (size, size, 3):
+            raise InvalidInput(f"frames have shape {list(frames.shape)}, this network was trained on [N, {size}, {size}, 3]")
+        return self(torch.from_numpy(np.ascontiguousarray(frames)).to(self.place.device)).float().cpu().numpy()
 
     def describe(self) -> dict:
         """The config as plain values."""
