@@ -79,7 +79,7 @@ def test_every_checkpoint_has_its_card_and_all_are_small() -> None:
     assert sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()) < 40e6
     for path in configs:
         text = path.read_text(encoding="utf-8")
-        assert "/work" not in text
+        assert '": "/' not in text  # no path of a machine
         assert json.loads(text)["sha256"]
     for kind in ("world_models/drawer", "verifiers/classifier", "policies"):
         assert (WEIGHTS / kind / "README.md").exists(), kind
