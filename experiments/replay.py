@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from worldsim.data.files import write_json
+from worldsim.data.metrics import psnr
 from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
 from worldsim.errors import InvalidInput
 from worldsim.experiments.schema import ReplayConfig
@@ -19,7 +20,6 @@ from worldsim.types import Trajectory, Verdict, WorldModel
 if TYPE_CHECKING:
     from rich.table import Table
 
-BEST = 60.0  # dB that identical frames count as
 SHOWN_STEPS = (1, 4, 8, 16, 24)
 EXAMPLES, EVERY = 4, 3  # episodes shown, and steps between the frames of a film strip
 DEFAULT_FPS = 5.0
@@ -123,20 +123,6 @@ def _continue(model: WorldModel, first: np.ndarray, actions: np.ndarray, seeds: 
         state, frame = model.step(state, action)
         frames.append(frame)
     return np.stack(frames, axis=1)
-
-
-def psnr(frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Peak signal-to-noise ratio in dB of each frame: 10 log10(255^2 / MSE), at most 60.
-
-    Args:
-        frames: uint8 `[T, H, W, 3]`.
-        truth: uint8, the same shape, or one frame for all.
-
-    Returns:
-        float64 `[T]`.
-    """
-    error = np.square(frames.astype(np.float64) - truth.astype(np.float64)).mean(axis=(1, 2, 3))
-    return np.minimum(10 * np.log10(255**2 / np.maximum(error, 1e-12)), BEST)
 
 
 def psnr_by_step(predictions: Sequence[Prediction]) -> dict[str, Any]:

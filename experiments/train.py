@@ -34,16 +34,18 @@ def _defaults(config):
 
 
 def _train_autoencoder(config) -> None:
+    from worldsim.data.metrics import psnr
     from worldsim.models.autoencoder import AutoencoderConfig
     from worldsim.models.checkpoint import save_checkpoint
-    from worldsim.training.autoencoding import Reconstruction, psnr, reconstruct
+    from worldsim.training.autoencoding import Reconstruction, reconstruct
 
     numbers = _defaults(config)
     frames = np.concatenate([trajectory.frames[::3] for trajectory in _episodes(config, "train")])
     model = AutoencoderConfig(frame_size=frames.shape[1]).build().to(config.device)
     _loop(config, numbers, Reconstruction(model, frames, numbers.batch))
     held_out = np.concatenate([trajectory.frames[::8] for trajectory in _episodes(config, "validation")])
-    decibels = float(np.mean([psnr(part, reconstruct(model, part)) for part in np.array_split(held_out, 1 + len(held_out) // 64)]))
+    parts = np.array_split(held_out, 1 + len(held_out) // 64)
+    decibels = float(np.concatenate([psnr(part, reconstruct(model, part)) for part in parts]).mean())
     print(f"held-out PSNR {decibels:.2f} dB")
     facts = {"autoencoder": model.describe(), "held_out_psnr": decibels, "training": recipe(config)}
     save_checkpoint(_folder(config, "autoencoder"), "autoencoder", {"autoencoder": model}, facts)

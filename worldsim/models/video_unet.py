@@ -17,8 +17,6 @@ from worldsim.models.blocks import ResBlock, SpatialAttention, TemporalAttention
 from worldsim.models.cache import HistoryCache, Memory
 from worldsim.registry import did_you_mean
 
-LAYERS = ("res", "conv", "time", "space")
-
 
 @dataclass
 class VideoUNetConfig:

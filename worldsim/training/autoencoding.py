@@ -42,9 +42,3 @@ def reconstruct(model: Autoencoder, frames: np.ndarray) -> np.ndarray:
     """Frames uint8 `[N, H, W, 3]` through the autoencoder and back."""
     device = next(model.parameters()).device
     return to_pixels(model.decode(model.encode(to_unit(torch.from_numpy(frames)).to(device)))).cpu().numpy()
-
-
-def psnr(first: np.ndarray, second: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB of uint8 images, over all pixels together (identical images: 99)."""
-    error = np.mean((first.astype(np.float32) - second.astype(np.float32)) ** 2)
-    return float(10 * np.log10(255**2 / error)) if error > 8e-6 else 99.0

@@ -64,29 +64,29 @@ class VideoObjective:
 
     def loss(self, generator: torch.Generator) -> Tensor:
         """Mean squared error of one batch of clips."""
-        clean, actions = self.clips.draw(self.batch, generator)
-        return self.loss_of(clean, actions, generator)
-
-    def loss_of(self, clean: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
-        """The same for given clips: latents `[B, T, h, w, C]`, actions `[B, T, A]`."""
-        device = next(self.model.parameters()).device
+        clean, actions = self._draw(self.batch, generator)
         if not self.model.config.causal:
-            return joint_loss(self.call, clean.to(device), self.diffusion, generator)
+            return joint_loss(self.call, clean, self.diffusion, generator)
         context = None
         if torch.rand((), generator=generator) < self.self_share:
-            context = self_generated(self.call, clean.to(device), actions.to(device), self.diffusion, generator)
-        return causal_loss(
-            self.call, clean.to(device), actions.to(device), self.diffusion, generator, dropout=self.dropout, context=context
-        )
+            context = self_generated(self.call, clean, actions, self.diffusion, generator)
+        return causal_loss(self.call, clean, actions, self.diffusion, generator, dropout=self.dropout, context=context)
+
+    def _draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Clips where the model is: latents `[B, T, h, w, C]`, actions `[B, T, A]`."""
+        device = next(self.model.parameters()).device
+        clean, actions = self.clips.draw(count, generator)
+        return clean.to(device), actions.to(device)
 
     @torch.no_grad()
     def preview(self, path: Path) -> None:
-        """Four clips above what the model makes of each frame at once from pure noise, knowing the true frames before it (or around it)."""
+        """Four clips, each above itself with every second frame predicted in one step; before causalization, the clips alone."""
         generator = torch.Generator().manual_seed(0)
-        device = next(self.model.parameters()).device
-        clean, actions = (tensor.to(device) for tensor in self.clips.draw(4, generator))
-        guess = self_generated(self.model, clean, actions, self.diffusion, generator) if self.model.config.causal else clean
-        rows = [self._strip(latents[i]) for i in range(4) for latents in (clean, guess)]
+        clean, actions = self._draw(4, generator)
+        shown = [clean]
+        if self.model.config.causal:
+            shown.append(self_generated(self.model, clean, actions, self.diffusion, generator))
+        rows = [self._strip(latents[i]) for i in range(4) for latents in shown]
         Image.fromarray(np.concatenate(rows)).save(path)
 
     def _strip(self, latents: Tensor) -> np.ndarray:
