@@ -39,11 +39,24 @@ class HistoryCache:
 
 
 class Memory:
-    """One forward pass's view of history: hands each temporal layer its cached features and collects what it wants remembered."""
+    """One forward pass's view of history: hands each temporal layer its cached features and collects what it wants remembered.
 
-    def __init__(self, cache: HistoryCache | None = None) -> None:
-        self.cache = cache
+    `lanes` worlds are evaluated `branches` times each (guidance): row `lane * branches + branch` of the batch. All branches of a lane
+    read the same features.
+    """
+
+    def __init__(self, cache: HistoryCache | None = None, *, lanes: int | None = None, branches: int = 1) -> None:
+        self.cache, self.branches = cache, branches
+        self.lanes = lanes if cache is None else len(cache.length)
         self.written: dict[str, tuple[Tensor, ...]] = {}
+
+    def rows(self) -> int:
+        """Rows of the batch."""
+        return self.lanes * self.branches
+
+    def spread(self, features: Tensor) -> Tensor:
+        """Features `[lanes, ...]` for every row of the batch."""
+        return features.repeat_interleave(self.branches, dim=0) if self.branches > 1 else features
 
     def read(self, layer: str) -> tuple[Tensor, ...] | None:
         """The features of `layer`, or None where this pass holds all frames itself."""

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from worldsim.errors import InvalidInput, UnknownName
+from worldsim.models.causal.kernels import METHODS, transfer_kernel
 from worldsim.models.blocks import TemporalAttention, TemporalConv
 from worldsim.models.video_unet import VideoUNet
 from worldsim.registry import did_you_mean
-
-METHODS = ("shift", "masked", "extrapolative")
 
 
 @dataclass(frozen=True)
@@ -24,49 +23,6 @@ class CausalReport:
     convolutions: tuple[str, ...]
     attentions: tuple[str, ...]
     transfer: str
-
-
-def transfer_kernel(weight: Tensor, method: str, order: int = 2) -> Tensor:
-    """Weights of a causal kernel that does what a centred one did.
-
-    Args:
-        weight: `[..., K, 1, 1]`, K = 2m + 1 odd, taps -m..m around the present frame.
-        method: "shift" keeps the taps, so the output lags m frames; "masked" drops the future taps; "extrapolative" replaces each future
-            frame by the least-squares line through the last `order` frames (exact on signals linear in time).
-        order: number of frames the line is fitted to, at least 2.
-
-    Returns:
-        `[..., K, 1, 1]`, taps -2m..0.
-
-    Raises:
-        InvalidInput: an even kernel, or an order that the kernel's reach or a line does not allow.
-        UnknownName: unknown method.
-    """
-    if method not in METHODS:
-        raise UnknownName(f'unknown transfer "{method}"; {did_you_mean(method, METHODS)}')
-    taps = weight.shape[-3]
-    reach = taps // 2
-    if taps % 2 == 0:
-        raise InvalidInput(f"a kernel of {taps} taps has no centre, expected an odd number")
-    if method == "shift" or reach == 0:
-        return weight.clone()
-    causal = torch.zeros_like(weight)
-    causal[..., reach:, :, :] = weight[..., : reach + 1, :, :]
-    if method == "extrapolative":
-        if not 2 <= order <= taps:
-            raise InvalidInput(f"order is {order}, expected 2 to {taps} for a kernel of {taps} taps")
-        future = weight[..., reach + 1 :, :, :]  # taps 1..m
-        line = _line_coefficients(reach, order).to(weight)  # [m, order]
-        causal[..., taps - order :, :, :] += torch.einsum("...kab,kj->...jab", future, line).flip(-3)
-    return causal
-
-
-def _line_coefficients(reach: int, order: int) -> Tensor:
-    """`[reach, order]`: weight of the feature j frames back in the extrapolation k = 1..reach frames ahead (ordinary least squares)."""
-    back = -torch.arange(order, dtype=torch.float64)
-    centred = back - back.mean()
-    ahead = torch.arange(1, reach + 1, dtype=torch.float64) - back.mean()
-    return 1 / order + ahead[:, None] * centred[None] / centred.square().sum()
 
 
 def causalize(net: VideoUNet, transfer: str = "extrapolative", norm: str = "frame") -> CausalReport:
