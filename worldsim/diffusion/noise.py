@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from worldsim.diffusion.schedule import TIMESTEPS, level_of
+
 
 def keyed_noise(seeds: Sequence[int], frames: Sequence[int], step: int, shape: tuple[int, ...]) -> Tensor:
     """Standard normal float32 `[B, *shape]`; row i is a function of (seeds[i], frames[i], step) alone (Philox counters)."""
@@ -17,6 +19,11 @@ def keyed_noise(seeds: Sequence[int], frames: Sequence[int], step: int, shape: t
         counter = [0, 0, int(step), int(frame)]
         rows.append(np.random.Generator(np.random.Philox(key=int(seed), counter=counter)).standard_normal(shape, dtype=np.float32))
     return torch.from_numpy(np.stack(rows))
+
+
+def independent_levels(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Independent levels per frame, each of one of the 1000 timesteps alike: diffusion forcing as in Vid2World, Algorithm 1."""
+    return level_of(torch.randint(TIMESTEPS, shape, generator=generator))
 
 
 def target_levels(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
