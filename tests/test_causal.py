@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from worldsim.errors import InvalidInput, UnknownName
 from worldsim.models.blocks import TemporalAttention, TemporalConv
-from worldsim.models.causal import causality_leak, causalize, transfer_kernel
+from worldsim.models.causal import METHODS, causality_leak, causalize, extrapolation_bound, transfer_kernel
 
 NONE = {"latents": 0.0, "levels": 0.0, "actions": 0.0}
 
@@ -36,11 +36,13 @@ def test_the_three_tap_kernels_by_hand():
     assert taps("shift") == [2, 3, 5]
     assert taps("masked") == [0, 2, 3]
     assert taps("extrapolative") == [0, 2 - 5, 3 + 2 * 5]
+    assert taps("mixed") == pytest.approx([10 / 3, 2, 3])
 
 
 def test_the_five_tap_kernels_by_hand():
     weight = torch.tensor([1.0, 2.0, 3.0, 5.0, 7.0]).reshape(1, 1, 5, 1, 1)
     assert transfer_kernel(weight, "masked").flatten().tolist() == [0, 0, 1, 2, 3]
+    assert transfer_kernel(weight, "mixed").flatten().tolist() == pytest.approx([3.6, 3.6, 1, 2, 3])  # 3.6 is the mean of the taps
     # z[t+1] = 2 z[t] - z[t-1], z[t+2] = 3 z[t] - 2 z[t-1]
     assert transfer_kernel(weight, "extrapolative").flatten().tolist() == [0, 0, 1, 2 - 5 - 2 * 7, 3 + 2 * 5 + 3 * 7]
 
@@ -75,6 +77,40 @@ def test_masked_is_exact_where_the_future_is_zero(taps):
     torch.testing.assert_close(causal(transfer_kernel(weight, "masked"), signal)[:, -1], centred(weight, signal)[:, -1])
 
 
+@pytest.mark.parametrize(("taps", "order"), [(taps, order) for taps in (3, 5, 7) for order in range(2, taps + 1)])
+def test_extrapolation_errs_within_its_bound_and_shift_does_not(taps, order):
+    """Signals that run far and bend little: every second difference is at most `smoothness`."""
+    weight, smoothness, inside = kernel(taps), 0.01, slice(taps, 60 - taps)
+    bends = smoothness * (2 * torch.rand(3, 60, dtype=torch.float64, generator=torch.Generator().manual_seed(order)) - 1)
+    signal = bends.cumsum(-1).cumsum(-1) + 3 * torch.arange(60)
+    bound = extrapolation_bound(weight, smoothness, order).sum(dim=(1, 2, 3))  # [2] over the channels in
+    expected = centred(weight, signal)[:, inside]
+
+    def error(method):
+        return (causal(transfer_kernel(weight, method, order), signal)[:, inside] - expected).abs().amax(-1)
+
+    assert (error("extrapolative") > 0).all()
+    assert (error("extrapolative") <= bound).all()
+    assert (error("shift") > bound).any()
+
+
+def test_the_bound_by_hand():
+    """Three taps, a line through two frames: L / 2 * |w| * (1 + 6 * 4 / 3)."""
+    weight = torch.tensor([2.0, 3.0, -5.0]).reshape(1, 1, 3, 1, 1)
+    assert extrapolation_bound(weight, 0.2).flatten().tolist() == pytest.approx([0.1 * 5 * 9])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("axis", [0, 1, 2, -1])
+def test_the_axis_of_time_can_be_any(method, axis):
+    weight = kernel(5)[..., 0, 0]  # [2, 3, 5]
+    moved = transfer_kernel(weight.movedim(-1, axis), method, axis=axis)
+    assert torch.equal(moved.movedim(axis, -1), transfer_kernel(weight, method, axis=-1))
+    assert torch.equal(moved.movedim(axis, -1), transfer_kernel(kernel(5), method)[..., 0, 0])
+    bound = extrapolation_bound(weight.movedim(-1, axis), 0.1, axis=axis)
+    assert torch.equal(bound, extrapolation_bound(weight, 0.1, axis=-1))
+
+
 @pytest.mark.parametrize("taps", [1, 3, 5, 7])
 def test_extrapolation_keeps_the_sum_of_the_taps(taps):
     weight = kernel(taps)
@@ -83,7 +119,7 @@ def test_extrapolation_keeps_the_sum_of_the_taps(taps):
 
 def test_a_kernel_of_one_tap_stays_and_is_copied():
     weight = kernel(1)
-    for method in ("shift", "masked", "extrapolative"):
+    for method in METHODS:
         moved = transfer_kernel(weight, method)
         assert torch.equal(moved, weight)
         assert moved.data_ptr() != weight.data_ptr()
@@ -99,7 +135,7 @@ def test_kernels_that_cannot_be_transferred():
         transfer_kernel(kernel(3), "extrapolativ")
 
 
-@pytest.mark.parametrize("transfer", ["shift", "masked", "extrapolative"])
+@pytest.mark.parametrize("transfer", METHODS)
 def test_causalize_reports_what_it_converted(transfer):
     net = stirred.network(causal=False)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
@@ -109,6 +145,8 @@ def test_causalize_reports_what_it_converted(transfer):
     assert (set(report.convolutions), set(report.attentions), report.transfer) == (convolutions, attentions, transfer)
     assert len(convolutions) == 5  # two levels down, the middle, two levels up
     assert len(attentions) == 3
+    assert (report.norms, report.positions, report.levels, report.window) == ((), (), (), net.config.window)
+    assert report.summary() == f"5 convolutions ({transfer}), 3 attentions (4 earlier frames), 0 norms (frame), 0 positions, 0 level inputs"
     assert net.config.causal
     for name, tensor in net.state_dict().items():
         place, _, leaf = name.rpartition(".")
@@ -123,6 +161,10 @@ def test_causalize_refuses_what_it_cannot_do():
     for trunk in stirred.TRUNKS:  # also where there is no kernel to transfer
         with pytest.raises(UnknownName, match='did you mean "masked"'):
             causalize(stirred.network(trunk, causal=False), transfer="maskd")
+    with pytest.raises(InvalidInput, match="window is 5; this network's attention has learned 4, leave window out"):
+        causalize(net, window=5)
+    with pytest.raises(InvalidInput, match="order is 4, expected 2 to 3"):
+        causalize(net, order=4)
     assert not net.config.causal
     causalize(net)
     with pytest.raises(InvalidInput, match="causal already"):
@@ -135,6 +177,16 @@ def test_causalizing_one_network_leaves_another_of_the_same_config_alone():
     causalize(second)
     assert second.config.causal
     assert not first.config.causal
+
+
+def test_causalize_refuses_a_native_network_with_a_layer_that_may_mix_frames():
+    net = stirred.network(causal=False)
+    net.level_mlp[1] = torch.nn.BatchNorm1d(32)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    with pytest.raises(InvalidInput, match=r"level_mlp.1 is a torch.*BatchNorm1d, which may mix frames; .*frame_wise=\(BatchNorm1d,\)"):
+        causalize(net)
+    assert not net.config.causal
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
 @pytest.mark.parametrize("trunk", stirred.TRUNKS)

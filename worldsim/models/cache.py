@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from worldsim.errors import InvalidInput
+
 
 @dataclass(frozen=True)
 class HistoryCache:
@@ -67,7 +69,9 @@ class Memory:
         self.written[layer] = features
 
     def after(self, frames: int, window: int) -> HistoryCache:
-        """The cache that holds what this pass has written, `frames` frames later."""
+        """The cache that holds what this pass has written, `frames` frames later. History is one branch: no lane has two."""
+        if self.branches != 1:
+            raise InvalidInput(f"a pass of {self.branches} branches cannot be remembered; evaluate the history in one")
         tensors = next(iter(self.written.values()))
         start = torch.zeros(len(tensors[0]), dtype=torch.int64, device=tensors[0].device) if self.cache is None else self.cache.length
         return HistoryCache((start + frames).clamp(max=window), self.written)

@@ -59,7 +59,12 @@ def trunk_config(name: str, **sizes: int) -> VideoUNetConfig:
 
 
 class VideoUNet(nn.Module):
-    """Predicts every frame from its noisy self and its past (or, before causalization, its neighbours both ways)."""
+    """Predicts every frame from its noisy self and its past (or, before causalization, its neighbours both ways).
+
+    A `worldsim.models.network.VideoNetwork` that takes no conditioning besides levels and actions.
+    """
+
+    two_streams = True
 
     def __init__(self, config: VideoUNetConfig) -> None:
         super().__init__()
@@ -94,6 +99,30 @@ class VideoUNet(nn.Module):
                 raise UnknownName(f'unknown layer "{kind}"; {did_you_mean(kind, make)}')
         return nn.ModuleList(make[kind](f"{place}.{i}") for i, kind in enumerate(self.config.levels[level]))
 
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """`(h, w, C)` of one latent frame."""
+        return self.config.latent_size, self.config.latent_size, self.config.latent_channels
+
+    @property
+    def action_size(self) -> int:
+        """Numbers in one action."""
+        return self.config.action_size
+
+    @property
+    def window(self) -> int:
+        """How many earlier frames a frame attends to."""
+        return self.config.window
+
+    @property
+    def causal(self) -> bool:
+        """Whether no frame sees a later one."""
+        return self.config.causal
+
+    def context_for(self, first_frames: Tensor, first_latents: Tensor) -> dict[str, Tensor]:
+        """Nothing: this network is not told the first frame apart."""
+        return {}
+
     def set_causal(self, *, causal: bool) -> None:
         """Let the temporal layers look back only, or both ways. The weights stay; `causalize` transfers them."""
         self.config.causal = causal
@@ -101,7 +130,15 @@ class VideoUNet(nn.Module):
             if isinstance(module, TemporalConv | TemporalAttention):
                 module.causal = causal
 
-    def forward(self, x: Tensor, levels: Tensor, actions: Tensor, known: Tensor, memory: Memory | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        levels: Tensor,
+        actions: Tensor,
+        known: Tensor,
+        memory: Memory | None = None,
+        context: dict[str, Tensor] | None = None,
+    ) -> Tensor:
         """One evaluation.
 
         Args:
@@ -110,6 +147,7 @@ class VideoUNet(nn.Module):
             actions: `actions[:, t]` leads *into* frame t, normalised to [-1, 1], `[B, T, A]`.
             known: 1 where the action is given, 0 where it is hidden, `[B, S, T]`.
             memory: features of earlier frames; without it the T frames are all there is.
+            context: not looked at.
 
         Returns:
             The prediction for each frame, like `x`.

@@ -42,9 +42,7 @@ class CausalConv3d(Remembers, nn.Conv3d):
     def of(cls, conv: nn.Conv3d) -> "CausalConv3d":
         """A causal layer that holds the parameters of `conv` itself; its kernel reads (t-K+1, ..., t) from now on."""
         padding = (0, *conv.padding[1:])
-        made = cls(
-            conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, padding, conv.dilation, conv.groups, device="meta"
-        )
+        made = cls(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, padding, conv.dilation, conv.groups, device="meta")
         made.weight, made.bias = conv.weight, conv.bias
         return made.train(conv.training)
 
@@ -54,7 +52,7 @@ class CausalConv3d(Remembers, nn.Conv3d):
         past = self.memory.spread(cached[0]).to(x) if cached else x.new_zeros(*x.shape[:2], reach, *x.shape[3:])
         seen = torch.cat([past, x], dim=2)
         if self.memory:
-            self.memory.write(self.name, seen[:, :, -reach:])
+            self.memory.write(self.name, seen[:, :, -reach:].clone())
         return super().forward(seen)
 
 
