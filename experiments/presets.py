@@ -1,4 +1,4 @@
-"""Named sets of values: `configs/GROUP/NAME.yaml`, or a YAML file of one's own, read into a typed dataclass. Knows no command."""
+"""Named sets of values: `configs/GROUPs/NAME.yaml`, or a YAML file of one's own, read into a typed dataclass. Knows no command."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -36,4 +36,4 @@ def load_preset(group: str, name: str, kind: type[Preset]) -> Preset:
 
 
 def _folder(group: str) -> Any:
-    return files("worldsim.experiments") / "configs" / group
+    return files("worldsim.experiments") / "configs" / f"{group}s"  # Hydra would take configs/GROUP for one of its own groups

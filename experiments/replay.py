@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from worldsim.data.files import write_json
-from worldsim.data.metrics import psnr
 from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
 from worldsim.errors import InvalidInput
+from worldsim.experiments.continuations import continue_stepwise, recordings_folder
 from worldsim.experiments.schema import ReplayConfig
 from worldsim.experiments.setting import open_model, sampler_facts, use_torch, verifier_name, world_model_facts
 from worldsim.load import load_verifier
@@ -68,8 +68,7 @@ def run(config: ReplayConfig) -> dict[str, Any]:
 
 def read_recordings(data: str, count: int) -> list[Trajectory]:
     """The first `count` episodes below `data`, or below its folder `validation` where it has one."""
-    folder = Path(data) / "validation"
-    return [read_trajectory(path) for path in trajectory_paths(folder if folder.is_dir() else data)[:count]]
+    return [read_trajectory(path) for path in trajectory_paths(recordings_folder(data))[:count]]
 
 
 def shuffled(recorded: Sequence[Trajectory]) -> list[np.ndarray]:
@@ -98,7 +97,8 @@ def predict(
         for rows in _batches(recorded, batch):
             chosen = np.stack([actions[row] for row in rows])  # [B, T, A]
             first = np.stack([recorded[row].frames[:1] for row in rows])
-            frames = _continue(model, first, chosen, [seed + row for row in rows])
+            made_up = continue_stepwise(model, first, chosen, [seed + row for row in rows])
+            frames = np.concatenate([first, made_up], axis=1)  # [B, T + 1, H, W, 3]
             made |= {row: Prediction(recorded[row], lane) for row, lane in zip(rows, frames, strict=True)}
             bar.update(len(rows))
     return (made[row] for row in range(len(recorded)))
@@ -111,22 +111,10 @@ def _batches(recorded: Sequence[Trajectory], size: int) -> Iterator[list[int]]:
         yield from (rows[begin : begin + size] for begin in range(0, len(rows), size))
 
 
-def _continue(model: WorldModel, first: np.ndarray, actions: np.ndarray, seeds: list[int]) -> np.ndarray:
-    """First frames `[B, 1, H, W, 3]` and actions `[B, T, A]` to frames `[B, T + 1, H, W, 3]`."""
-    spec = model.spec.action
-    if actions.shape[-1] != spec.size:
-        names = ", ".join(spec.names)
-        raise InvalidInput(f"recorded actions have {actions.shape[-1]} numbers, expected {spec.size} ({names}); give other data=FOLDER")
-    state = model.start(first, np.array(seeds, dtype=np.uint64))
-    frames = [first[:, 0]]
-    for action in np.clip(actions, spec.low, spec.high).astype(np.float32).swapaxes(0, 1):
-        state, frame = model.step(state, action)
-        frames.append(frame)
-    return np.stack(frames, axis=1)
-
-
 def psnr_by_step(predictions: Sequence[Prediction]) -> dict[str, Any]:
     """Mean PSNR at every step over the episodes that reach it, of the prediction and of repeating the first frame."""
+    from worldsim.metrics import psnr
+
     ours = [psnr(each.frames[1:], each.recorded.frames[1:]) for each in predictions]
     copies = [psnr(each.recorded.frames[:1], each.recorded.frames[1:]) for each in predictions]
     steps = range(max(map(len, ours)))

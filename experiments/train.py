@@ -34,7 +34,7 @@ def _defaults(config):
 
 
 def _train_autoencoder(config) -> None:
-    from worldsim.data.metrics import psnr
+    from worldsim.metrics import psnr
     from worldsim.models.autoencoder import AutoencoderConfig
     from worldsim.models.checkpoint import save_checkpoint
     from worldsim.training.autoencoding import Reconstruction, reconstruct

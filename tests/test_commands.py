@@ -14,13 +14,13 @@ import pytest
 import tiny
 
 import worldsim
-from worldsim.data.metrics import psnr
 from worldsim.data.trajectory_file import read_trajectory
 from worldsim.errors import InvalidInput
 from worldsim.experiments import cli, demo, replay
 from worldsim.experiments.replay import Prediction, psnr_by_step, shuffled
 from worldsim.experiments.schema import DemoConfig
 from worldsim.load import shipped_panel
+from worldsim.metrics import psnr
 from worldsim.registry import TRUTHS
 from worldsim.report.run_folder import RunFolder
 from worldsim.types import Trajectory

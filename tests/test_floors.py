@@ -18,6 +18,7 @@ FLOORS = {
     "worldsim.diffusion": 1,
     "worldsim.data": 1,
     "worldsim.statistics": 1,
+    "worldsim.metrics": 1,
     "worldsim.models": 2,
     "worldsim.simulator": 3,
     "worldsim.evaluate": 3,

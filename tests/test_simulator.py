@@ -230,7 +230,7 @@ def test_a_bidirectional_network_is_no_world_model():
 
 
 def test_sampler_options_are_checked():
-    with pytest.raises(UnknownName, match='unknown history mode "streem"; did you mean "stream"'):
+    with pytest.raises(UnknownName, match='unknown history "streem"; did you mean "stream"'):
         Sampler(history="streem")
     with pytest.raises(InvalidInput, match="steps is 0"):
         Sampler(steps=0)

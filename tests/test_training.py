@@ -9,17 +9,17 @@ import stirred
 import torch
 from torch import Tensor, nn
 
-from worldsim.data.metrics import psnr
 from worldsim.data.windows import windows_over
-from worldsim.diffusion.parameterize import to_clean
+from worldsim.diffusion.parameterize import previous, to_clean
 from worldsim.diffusion.schedule import get_schedule
 from worldsim.errors import DamagedFile, RunMismatch
+from worldsim.metrics import psnr
 from worldsim.models.autoencoder import AutoencoderConfig, to_pixels, to_unit
 from worldsim.models.convnet import ConvNetConfig
 from worldsim.training.autoencoding import Reconstruction, reconstruct
 from worldsim.training.latents import LatentClips, encode_trajectories
 from worldsim.training.loop import LoopConfig, train
-from worldsim.training.loss import Diffusion, causal_loss, joint_loss, previous, self_generated
+from worldsim.training.loss import Diffusion, causal_loss, joint_loss, self_generated
 from worldsim.training.regression import Regression, soften
 from worldsim.training.stages import VideoObjective
 from worldsim.types import Trajectory

@@ -5,6 +5,7 @@ clean it is), so that a network that outputs zero copies the past. "v", "noise" 
 times `schedule.shrink(level)`; the clean sample that follows is always in its own unit, with the shrink divided out.
 """
 
+import torch
 from torch import Tensor
 
 from worldsim.diffusion.schedule import Schedule, spread
@@ -23,6 +24,12 @@ def check_prediction(name: str) -> str:
     if name not in PREDICTIONS:
         raise UnknownName(f'unknown prediction "{name}"; {did_you_mean(name, PREDICTIONS)}')
     return name
+
+
+def previous(context: Tensor, levels: Tensor) -> Tensor:
+    """What "no change" looks like: the frame before, weighted by how clean it is; zero before the first. `[B, T, h, w, C]`, `[B, T]`."""
+    weighted = context * (1 - levels)[..., None, None, None]
+    return torch.cat([torch.zeros_like(weighted[:, :1]), weighted[:, :-1]], dim=1)
 
 
 def to_clean(prediction: str, output: Tensor, x: Tensor, level: Tensor, base: Tensor, schedule: Schedule) -> Tensor:

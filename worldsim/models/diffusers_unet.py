@@ -60,6 +60,7 @@ class DiffusersUNet(nn.Module):
     has its own level and action, and frames see their past only.
     """
 
+    kind = "diffusers"
     two_streams = False
 
     def __init__(self, config: DiffusersUNetConfig) -> None:

@@ -12,6 +12,7 @@ class VideoNetwork(Protocol):
     """A network that predicts latent frames, each with its own noise level and the action that led into it.
 
     Attributes:
+        kind: the name that `worldsim.models.networks` builds it by.
         latent_shape: `(h, w, C)` of one latent frame.
         action_size: numbers in one action.
         window: how many earlier frames a frame attends to; training clips hold `window + 1` frames.
@@ -20,6 +21,7 @@ class VideoNetwork(Protocol):
             needs a memory, in which all of them read one history.
     """
 
+    kind: str
     latent_shape: tuple[int, int, int]
     action_size: int
     window: int

@@ -64,6 +64,7 @@ class VideoUNet(nn.Module):
     A `worldsim.models.network.VideoNetwork` that takes no conditioning besides levels and actions.
     """
 
+    kind = "video_unet"
     two_streams = True
 
     def __init__(self, config: VideoUNetConfig) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from worldsim.diffusion.noise import context_levels, target_levels
-from worldsim.diffusion.parameterize import to_clean, training_target
+from worldsim.diffusion.parameterize import previous, to_clean, training_target
 from worldsim.diffusion.schedule import Schedule
 from worldsim.models.video_unet import VideoUNet
 
@@ -22,12 +22,6 @@ class Diffusion:
     schedule: Schedule
     prediction: str = "clean"
     context_level: float = 0.06
-
-
-def previous(context: Tensor, levels: Tensor) -> Tensor:
-    """What "no change" looks like: the frame before, weighted by how clean it is; zero before the first. `[B, T, h, w, C]`, `[B, T]`."""
-    weighted = context * (1 - levels)[..., None, None, None]
-    return torch.cat([torch.zeros_like(weighted[:, :1]), weighted[:, :-1]], dim=1)
 
 
 def joint_loss(net: VideoUNet, clean: Tensor, diffusion: Diffusion, generator: torch.Generator) -> Tensor:

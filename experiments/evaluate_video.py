@@ -1,0 +1,162 @@
+"""`worldsim evaluate-video`: how good predicted video is, by a protocol whose numbers can be set beside published ones.
+
+Recorded clips begin with real frames and go on under their recorded actions in the world model. Frames are scored as they come out of the
+model, never through a video file.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldsim.errors import InvalidInput
+from worldsim.experiments.continuations import continue_jointly, continue_stepwise, recordings_folder
+from worldsim.experiments.presets import load_preset
+from worldsim.experiments.schema import EvaluateVideoConfig
+from worldsim.experiments.setting import open_model, sampler_facts, use_torch, world_model_facts
+from worldsim.experiments.video_clips import ClipList, choose_clips, read_batch, read_clips, write_clips
+from worldsim.experiments.video_protocol import Protocol
+from worldsim.types import WorldModel
+
+SHOWN = 4  # clips in the film strip
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was measured on all clips, and the first few of them: pairs of recorded and imagined frames uint8 `[T, H, W, 3]`."""
+
+    metrics: dict[str, Any]
+    shown: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+
+
+def run(config: EvaluateVideoConfig) -> dict[str, Any]:
+    """Predict the protocol's clips, print the metrics, and write numbers, clip list and pictures to `config.out`. Returns the numbers.
+
+    Raises:
+        InvalidInput: no recordings that fit, a network file that is not the one asked for, a model that cannot do what is asked.
+        UnknownName: no such world model, protocol or metric.
+    """
+    from rich.console import Console
+
+    from worldsim.experiments.video_results import quality_table, remarks, write_quality
+
+    use_torch(config.threads, config.device)
+    facts, model_config = world_model_facts(config.world_model)
+    protocol = chosen_protocol(config)
+    networks, left_out = open_networks(config, protocol)
+    folder, clips = recordings_folder(config.data), chosen_clips(config, protocol)
+    outcome = _measure(config, protocol, networks, clips)
+    numbers = {
+        "protocol": {"name": Path(config.protocol).stem, **asdict(protocol)},
+        "metrics": outcome.metrics,
+        "left_out": left_out,
+        "clips": len(clips.clips),
+        "clips_wanted": protocol.clips,
+        "clips_digest": clips.digest,
+        "too_short": clips.too_short,
+        "shuffled_actions": config.shuffle_actions,
+        "world_model": facts,
+        "sampler": sampler_facts(model_config, config),
+        "data": str(folder),
+        "seed": config.seed,
+    }
+    console = Console(highlight=False)
+    console.print(quality_table(numbers))
+    for line in remarks(numbers):
+        console.print(line, markup=False, soft_wrap=True)
+    if config.out:
+        write_clips(Path(config.out) / "clips.json", clips)
+        write_quality(Path(config.out), numbers, outcome.shown)
+        console.print(f"numbers, clip list, film strip and curves: {config.out}", markup=False, soft_wrap=True)
+    return numbers
+
+
+def chosen_protocol(config: EvaluateVideoConfig) -> Protocol:
+    """The protocol asked for, with the mode and the crop that the user gave instead.
+
+    Raises:
+        UnknownName, InvalidInput: no such protocol, or not a sound one.
+    """
+    protocol = load_preset("protocol", config.protocol, Protocol)
+    return replace(protocol, mode=config.mode or protocol.mode, crop=list(config.crop) or protocol.crop)
+
+
+def open_networks(config: EvaluateVideoConfig, protocol: Protocol) -> tuple[dict[str, Any], dict[str, str]]:
+    """The feature networks that the user gave, by metric, and why each other metric of the protocol that needs one is left out.
+
+    Raises:
+        InvalidInput, DamagedFile: a file that is not there or not the one asked for; a network that the protocol has no use for.
+    """
+    from worldsim.metrics import CALLS, FeatureNetwork
+
+    given = {metric: getattr(config, metric) for metric in CALLS}
+    for metric, text in given.items():
+        if text and metric not in protocol.metrics:
+            raise InvalidInput(f'protocol "{config.protocol}" does not measure {metric} ({", ".join(protocol.metrics)}); drop {metric}=')
+    opened = {metric: FeatureNetwork(network_file(metric, text), config.device) for metric, text in given.items() if text}
+    missing = [metric for metric in protocol.metrics if metric in given and not given[metric]]
+    return opened, {metric: f"no network given; type {metric}=FILE, a TorchScript file" for metric in missing}
+
+
+def network_file(metric: str, text: str) -> Any:
+    """FILE, or FILE#SHA256, called as the best-known script for the metric; or the YAML file of a `worldsim.metrics.NetworkFile`.
+
+    Raises:
+        InvalidInput: a YAML file that does not describe one.
+    """
+    from worldsim.metrics import NetworkFile, well_known
+
+    if text.endswith((".yaml", ".yml")):
+        return load_preset("network", text, NetworkFile)
+    path, _, sha256 = text.partition("#")
+    return well_known(metric, path, sha256)
+
+
+def chosen_clips(config: EvaluateVideoConfig, protocol: Protocol) -> ClipList:
+    """The clips in the user's list, else those that the protocol chooses; at most `limit` of them."""
+    count = min(config.limit or protocol.clips, protocol.clips)
+    if config.clips:
+        return read_clips(config.clips, protocol.length).first(config.limit or protocol.clips)
+    return choose_clips(recordings_folder(config.data), protocol.length, count, protocol.seed)
+
+
+def _measure(config: EvaluateVideoConfig, protocol: Protocol, networks: dict[str, Any], clips: ClipList) -> Outcome:
+    from tqdm import tqdm
+
+    from worldsim.experiments.video_scores import VideoScores
+
+    scores, shown = VideoScores(protocol, networks, config.device), []
+    with tqdm(total=len(clips.clips), desc="evaluate-video", unit="clip") as bar:
+        for truth, made in _predictions(config, protocol, open_model(config), clips):
+            scores.add(truth, made)
+            shown += list(zip(truth, made, strict=True))[: SHOWN - len(shown)]
+            bar.update(len(truth))
+    return Outcome(scores.summary(config.seed), shown)
+
+
+def _predictions(
+    config: EvaluateVideoConfig, protocol: Protocol, model: WorldModel, clips: ClipList
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Recorded and imagined clips, uint8 `[B, T, H, W, 3]` each, batch by batch; both begin with the given frames."""
+    folder, given = recordings_folder(config.data), protocol.given
+    proceed = {"ar": continue_stepwise, "nar": continue_jointly}[protocol.mode]
+    for begin in range(0, len(clips.clips), config.batch):
+        chosen = clips.clips[begin : begin + config.batch]
+        truth, actions = read_batch(folder, chosen, given, protocol.length)
+        if config.shuffle_actions:
+            actions = read_batch(folder, _next_ones(clips, begin, len(chosen)), given, protocol.length)[1]
+        made = proceed(model, truth[:, :given], actions, [clip.draw_seed(config.seed) for clip in chosen])
+        yield truth, np.concatenate([truth[:, :given], made], axis=1)
+
+
+def _next_ones(clips: ClipList, begin: int, count: int) -> list[Any]:
+    """For each of `count` clips from `begin` the one after it, the first after the last.
+
+    Raises:
+        InvalidInput: there is only one clip.
+    """
+    if len(clips.clips) < 2:
+        raise InvalidInput("shuffle_actions needs at least two clips; give a larger limit=, or a folder with more episodes")
+    return [clips.clips[(place + 1) % len(clips.clips)] for place in range(begin, begin + count)]

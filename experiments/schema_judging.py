@@ -1,0 +1,122 @@
+"""The keys of the commands that run, measure and show.."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from worldsim.experiments.options import CPU_OR_CUDA, REQUIRED, SEED, THREADS, option
+
+
+@dataclass
+class EvaluateConfig:
+    """Keys of `worldsim evaluate`."""
+
+    world_model: str = option("drawer", "name or checkpoint of the world model to act in")
+    policies: list[Any] = option([], "names, checkpoints or mappings with `name`; [] is the shipped panel")
+    task: str = option("drawer", "name or file of the task, or a folder of recordings to start from")
+    truth: str | None = option(None, "name of a true world to run beside the model, to measure the agreement")
+    verifier: str | None = option(None, "name or checkpoint of the judge; null takes the world model's own, else classifier")
+    episodes: int = option(100, "episodes per policy, one per start of the task", least=1)
+    seed: int = option(0, SEED, least=0)
+    batch: int = option(25, "episodes stepped together", least=1)
+    steps: int | None = option(None, "denoising steps per frame; null takes the checkpoint's", least=1)
+    guidance: float | None = option(None, "action guidance; 1 is none, null takes the checkpoint's", least=0)
+    history: str | None = option(None, "how the past is kept; null takes the checkpoint's", choices=("stream",))
+    horizon: int | None = option(None, "steps per episode; null takes the task's", least=1)
+    device: str = option("cpu", CPU_OR_CUDA)
+    precision: str = option("auto", "number format of the network", choices=("auto", "fp32", "bf16"))
+    determinism: str = option("fast", "strict is bit-identical on one machine", choices=("fast", "strict"))
+    threads: int = option(0, THREADS, least=0)
+    workers: int = option(0, "processes for the true world; 0 uses every core, 1 stays in this process", least=0)
+    run: str | None = option(None, "run folder; null is runs/evaluate-<task>, and the same folder again resumes")
+    report: bool = option(default=True, meaning="write report/index.html with figures and videos")
+
+
+@dataclass
+class ReplayConfig:
+    """Keys of `worldsim replay`."""
+
+    world_model: str = option("drawer", "name or checkpoint of the world model to act in")
+    data: str = option(REQUIRED, "folder of recorded episodes whose actions are replayed")
+    episodes: int = option(100, "number of episodes to replay", least=1)
+    verifier: str | None = option(
+        None, "judge of the last predicted frame, compared with recorded states; null takes the world model's own, else classifier"
+    )
+    shuffle_actions: bool = option(default=False, meaning="give each episode another one's actions: a model that listens must get worse")
+    steps: int | None = option(None, "denoising steps per frame; null takes the checkpoint's", least=1)
+    guidance: float | None = option(None, "action guidance; 1 is none, null takes the checkpoint's", least=0)
+    history: str | None = option(None, "how the past is kept; null takes the checkpoint's", choices=("stream",))
+    seed: int = option(0, SEED, least=0)
+    batch: int = option(25, "episodes stepped together", least=1)
+    out: str | None = option(None, "folder for the numbers and the videos, may be a run folder; null prints only")
+    device: str = option("cpu", CPU_OR_CUDA)
+    precision: str = option("auto", "number format of the network", choices=("auto", "fp32", "bf16"))
+    threads: int = option(0, THREADS, least=0)
+
+
+@dataclass
+class EvaluateVideoConfig:
+    """Keys of `worldsim evaluate-video`."""
+
+    world_model: str = option("drawer", "name or checkpoint of the world model that predicts")
+    data: str = option(REQUIRED, "folder of recorded episodes")
+    protocol: str = option("drawer", "what is given, predicted and scored: drawer, rt1, csgo, recon, recon_rollout or a YAML file")
+    clips: str | None = option(None, "clips.json of an earlier run, to score the same clips; null chooses by the protocol's seed")
+    limit: int | None = option(None, "score at most this many clips; null takes the protocol's number", least=1)
+    mode: str | None = option(None, "frame by frame or all together; null takes the protocol's", choices=("ar", "nar"))
+    crop: list[int] = option([], "height and width cut from the centre before scoring; [] takes the protocol's", least=1)
+    fvd: str | None = option(None, "I3D as a TorchScript file, FILE#SHA256, or a YAML file that says how to call it; null leaves FVD out")
+    fid: str | None = option(None, "Inception, likewise")
+    lpips: str | None = option(None, "LPIPS, likewise")
+    dreamsim: str | None = option(None, "DreamSim, likewise")
+    shuffle_actions: bool = option(default=False, meaning="give each clip another one's actions: a model that listens must get worse")
+    steps: int | None = option(None, "denoising steps per frame; null takes the checkpoint's", least=1)
+    guidance: float | None = option(None, "action guidance; 1 is none, null takes the checkpoint's", least=0)
+    history: str | None = option(None, "how the past is kept; null takes the checkpoint's", choices=("stream",))
+    seed: int = option(0, "every draw of the model follows from it; the clips follow from the protocol's", least=0)
+    batch: int = option(25, "clips predicted together", least=1)
+    out: str | None = option(None, "folder for numbers, clip list and pictures; null prints only")
+    device: str = option("cpu", CPU_OR_CUDA)
+    precision: str = option("auto", "number format of the network", choices=("auto", "fp32", "bf16"))
+    threads: int = option(0, THREADS, least=0)
+
+
+@dataclass
+class ScoreConfig:
+    """Keys of `worldsim score`."""
+
+    run: str = option(REQUIRED, "run folder to judge again")
+    verifier: str | None = option(None, "another judge; null rebuilds the results from the verdicts that are there")
+
+
+@dataclass
+class DemoConfig:
+    """Keys of `worldsim demo`."""
+
+    run: str = option("runs/demo", "run folder; the same folder again resumes")
+    episodes: int | None = option(None, "episodes per policy; null takes the demo's own number", least=1)
+
+
+@dataclass
+class BenchConfig:
+    """Keys of `worldsim bench`."""
+
+    out: str = option("bench.json", "file that the timings are written to")
+    world_model: str = option("drawer", "name or checkpoint of the world model to time")
+    lanes: list[int] = option([1, 8, 25], "numbers of parallel worlds to time", least=1)
+    steps: list[int] = option([1, 2, 4], "numbers of denoising steps to time", least=1)
+    batch: int = option(25, "lanes in the timing of the model alone", least=1)
+    frames: int = option(24, "frames per lane in each timing", least=1)
+    precision: str = option("auto", "number format of the network", choices=("auto", "fp32", "bf16"))
+    threads: int = option(0, THREADS, least=0)
+
+
+@dataclass
+class DoctorConfig:
+    """`worldsim doctor` takes no keys."""
+
+
+@dataclass
+class StatusConfig:
+    """Keys of `worldsim status`."""
+
+    run: str = option(REQUIRED, "run folder to look at")

@@ -1,0 +1,148 @@
+"""The keys of the commands that make things: recordings, world models, policies, judges.."""
+
+from dataclasses import dataclass
+
+from worldsim.experiments.options import CPU_OR_CUDA, REQUIRED, SEED, THREADS, option
+
+
+@dataclass
+class CollectConfig:
+    """Keys of `worldsim collect`."""
+
+    out: str = option("data/drawer", "folder that the episodes are written to")
+    episodes: int = option(4000, "number of episodes in the folder when the command ends", least=1)
+    truth: str = option("drawer", "name of the true world to record")
+    split: str = option("train", "which of the three disjoint ranges of seeds to record", choices=("train", "validation", "evaluation"))
+    seed: int = option(0, SEED, least=0)
+    workers: int = option(0, "processes; 0 uses every core", least=0)
+    mix: str = option("default", "name of the mixture of behaviours that act")
+    policies: list[str] = option([], "checkpoints of image policies to roll out as well")
+
+
+@dataclass
+class ImportConfig:
+    """Keys of `worldsim import`."""
+
+    source: str = option(REQUIRED, "format of the data: rlds or mp4-json")
+    path: str = option(REQUIRED, "folder or file to read")
+    out: str = option(REQUIRED, "folder that the episodes are written to")
+    limit: int | None = option(None, "read this many episodes only", least=1)
+    camera: str | None = option(None, "name of the camera; null takes the format's first")
+    size: int = option(64, "height and width of the written frames in pixels", least=1)
+
+
+@dataclass
+class WeightsConfig:
+    """Keys of `worldsim weights`."""
+
+    action: str = option(
+        REQUIRED, "turn an official checkpoint into a folder that worldsim reads, or say what a file is", choices=("convert", "check")
+    )
+    source: str = option(REQUIRED, "the .ckpt or .safetensors file; to check, also a converted folder")
+    out: str | None = option(None, "folder that the converted model is written to")
+    domain: str = option("rt1", "what the actions are: 13, 51 or 3 numbers", choices=("rt1", "csgo", "recon"))
+    base: bool = option(default=False, meaning="the source is DynamiCrafter, to be made causal; a Vid2World checkpoint is never changed")
+    transfer: str = option(
+        "extrapolative", "weight transfer of the temporal kernels", choices=("shift", "masked", "extrapolative", "mixed")
+    )
+    norm: str = option("clip", "frames that a GroupNorm looks at: clip as released, frame is strictly causal", choices=("clip", "frame"))
+    head: str = option(
+        "rows", "last convolution: rows as released, which sees the rows above only, or symmetric", choices=("rows", "symmetric")
+    )
+    image_tokens: str = option(
+        "official",
+        "image tokens a frame attends to: official depends on the number of frames, per_frame on nothing",
+        choices=("official", "per_frame"),
+    )
+    towers: str | None = option(None, "another checkpoint, for the frozen parts that the source lacks: autoencoder, image and text tower")
+    empty_text: str | None = option(None, "file with the [77, 1024] tensor of the empty text; null computes it with the text tower")
+
+
+@dataclass
+class TrainConfig:
+    """Keys of `worldsim train`."""
+
+    stage: str = option(REQUIRED, "what to train", choices=("autoencoder", "pretrain", "causalize", "post-train", "self-context"))
+    data: str = option("data/drawer", "folder of recorded episodes")
+    out: str = option("checkpoints/drawer", "folder that the checkpoints are written to")
+    init: str | None = option(None, "checkpoint to begin from; null takes the stage before this one in `out`")
+    iterations: int | None = option(None, "optimizer steps; null takes the stage's own number", least=1)
+    seconds: float | None = option(None, "stop after this much wall-clock time, saved", least=0)
+    batch: int | None = option(None, "clips per step; null takes the stage's own number", least=1)
+    learning_rate: float | None = option(None, "peak learning rate; null takes the stage's own", least=0)
+    seed: int = option(0, SEED, least=0)
+    threads: int = option(0, THREADS, least=0)
+    compile: bool = option(default=False, meaning="compile the network with torch.compile")
+    precision: str = option(
+        "auto", "number format of the network; auto takes bf16 where the machine is faster with it", choices=("auto", "fp32", "bf16")
+    )
+    trunk: str = option("unet", "the network's shape", choices=("unet", "transformer"))
+    prediction: str = option("clean", "what the network predicts", choices=("clean", "v", "noise"))
+    action_dropout: float = option(0.1, "share of frames trained without their action, which guidance needs", least=0)
+    device: str = option("cpu", CPU_OR_CUDA)
+
+
+@dataclass
+class TrainPolicyConfig:
+    """Keys of `worldsim train-policy`."""
+
+    data: str = option("data/drawer", "folder of recorded episodes")
+    out: str = option("checkpoints/policies", "folder that the checkpoints are written to")
+    name: str = option("cloned", "name of the policy, part of each checkpoint's name")
+    iterations: int = option(2000, "optimizer steps", least=1)
+    save_at: list[int] = option([], "steps to save a checkpoint at, besides the last", least=0)
+    episodes: int | None = option(None, "learn from this many episodes only", least=1)
+    seed: int = option(0, SEED, least=0)
+    threads: int = option(0, THREADS, least=0)
+    device: str = option("cpu", CPU_OR_CUDA)
+
+
+@dataclass
+class TrainVerifierConfig:
+    """Keys of `worldsim train-verifier`."""
+
+    data: str = option("data/drawer", "folder of recorded episodes whose true states are known")
+    out: str = option("checkpoints/classifier", "folder that the checkpoint is written to")
+    iterations: int = option(2000, "optimizer steps", least=1)
+    seed: int = option(0, SEED, least=0)
+    threads: int = option(0, THREADS, least=0)
+    device: str = option("cpu", CPU_OR_CUDA)
+
+
+@dataclass
+class AblateConfig:
+    """Keys of `worldsim ablate`."""
+
+    data: str = option("data/drawer", "folder of recorded episodes")
+    out: str = option("runs/ablation", "folder that table, numbers and figure are written to; the same folder again resumes")
+    world_model: str = option("drawer", "world model whose autoencoder and network shape are used")
+    transfers: list[str] = option(
+        ["shift", "masked", "extrapolative", "mixed"], "weight transfers", choices=("shift", "masked", "extrapolative", "mixed")
+    )
+    seeds: int = option(3, "trainings of each variant", least=1)
+    pretrain_steps: int = option(3000, "optimizer steps of the bidirectional, action-free model", least=1)
+    steps: int = option(300, "optimizer steps of each variant", least=1)
+    batch: int = option(4, "clips per step", least=1)
+    clip: int = option(12, "frames per clip", least=2)
+    learning_rate: float = option(1e-3, "peak learning rate", least=0)
+    average: float = option(0.98, "decay of the averaged weights", least=0)
+    action_dropout: float = option(0.2, "share of frames trained without their action in the guided variants", least=0)
+    scales: list[float] = option([1.5, 2.5], "guidance scales that the guided variants are sampled with, besides 1", least=0)
+    sampling_steps: int = option(2, "denoising steps per frame", least=1)
+    episodes: int = option(60, "held-out episodes that are replayed", least=2)
+    seed: int = option(0, SEED, least=0)
+    threads: int = option(0, THREADS, least=0)
+    device: str = option("cpu", CPU_OR_CUDA)
+
+
+@dataclass
+class ReproduceConfig:
+    """Keys of `worldsim reproduce`."""
+
+    out: str = option("build", "folder that everything is made in; the same folder again resumes")
+    episodes: int = option(4500, "scripted training episodes; a quarter as many again come from image policies", least=4)
+    batch: int | None = option(None, "clips per step of the world model's stages; null takes each stage's own", least=1)
+    seed: int = option(0, SEED, least=0)
+    device: str = option("cpu", CPU_OR_CUDA)
+    compile: bool = option(default=True, meaning="compile the network with torch.compile, which needs a C++ compiler")
+    install: bool = option(default=False, meaning="put world model, judge and starts where worldsim ships them")

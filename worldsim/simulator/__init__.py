@@ -1,0 +1,19 @@
+"""The learned world behind the `WorldModel` protocol."""
+
+from worldsim.simulator.checkpoint import open_world_model, save_world_model
+from worldsim.simulator.denoising import HISTORY_STEP
+from worldsim.simulator.sampler import HISTORY_MODES, RELEASED, Sampler
+from worldsim.simulator.state import LatentState
+from worldsim.simulator.world_model import FrameCoder, VideoWorldModel
+
+__all__ = [
+    "HISTORY_MODES",
+    "HISTORY_STEP",
+    "RELEASED",
+    "FrameCoder",
+    "LatentState",
+    "Sampler",
+    "VideoWorldModel",
+    "open_world_model",
+    "save_world_model",
+]

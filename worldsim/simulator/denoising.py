@@ -1,0 +1,130 @@
+"""From history and actions to new latent frames: guidance, rescale and the sampler around one network. Knows no pixels.
+
+Randomness is keyed by (lane's seed, frame, step), so a lane's video depends neither on its batch-mates nor on resume or order.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from worldsim.diffusion.guidance import guide, rescale
+from worldsim.diffusion.noise import keyed_noise
+from worldsim.diffusion.parameterize import previous, to_clean
+from worldsim.diffusion.samplers import level_steps, sample_ddim
+from worldsim.diffusion.schedule import get_schedule, level_of
+from worldsim.models.cache import HistoryCache, Memory
+from worldsim.models.checkpoint import use_precision
+from worldsim.models.network import VideoNetwork
+from worldsim.simulator.sampler import Sampler
+from worldsim.simulator.state import LatentState
+
+HISTORY_STEP = 1_000_000  # the "step" under which a history frame's noise is drawn; 0 begins a frame, 1, 2, ... are ancestral
+Evaluate = Callable[[Tensor, float], Tensor]
+
+
+class Denoiser:
+    """Draws frames from a network. Branch 0 knows the new actions; with guidance, branch 1 does not."""
+
+    def __init__(self, network: VideoNetwork, sampler: Sampler, precision: str) -> None:
+        self.network, self.sampler, self.precision = network, sampler, precision
+        self.schedule = get_schedule(sampler.schedule)
+        self.device = str(next(network.parameters()).device)
+        self.branches = 1 if sampler.guidance == 1 else 2
+
+    def empty_cache(self, lanes: int, context: Mapping[str, Tensor]) -> HistoryCache:
+        """A cache of no frames: one pass over a blank frame gives the shapes."""
+        blank = torch.zeros(lanes, 1, 1, *self.network.latent_shape, device=self.device)
+        nothing = torch.zeros(lanes, 1, 1, device=self.device)
+        memory = Memory(lanes=lanes)
+        self._evaluate(blank, nothing, torch.zeros(lanes, 1, self.network.action_size, device=self.device), nothing, memory, context)
+        cache = self.network.remember(memory, 1)
+        layers = {name: tuple(torch.zeros_like(tensor) for tensor in tensors) for name, tensors in cache.layers.items()}
+        return HistoryCache(torch.zeros_like(cache.length), layers)
+
+    def write(self, state: LatentState) -> HistoryCache:
+        """The features of all frames up to the newest, which enters them at the history level."""
+        memory, known = Memory(state.cache), state.known[:, None, -1:]
+        level = torch.full_like(known, self.sampler.history_level)
+        self._evaluate(state.held[:, None, -1:], level, state.actions[:, -1:], known, memory, state.context)
+        return self.network.remember(memory, 1)
+
+    def next_frame(self, state: LatentState, action: Tensor, cache: HistoryCache) -> Tensor:
+        """The frame after the newest, `[B, h, w, C]`, from the features of all frames before it."""
+        known = self._known_ahead(len(action), 1)
+
+        def evaluate(x: Tensor, level: float) -> Tensor:
+            streams = x[:, None].expand(-1, self.branches, -1, -1, -1, -1)
+            memory = Memory(cache, branches=self.branches)
+            return self._evaluate(streams, torch.full_like(known, level), action[:, None], known, memory, state.context)
+
+        return self._sample(evaluate, state, frames=1)[:, 0]
+
+    def frames_ahead(self, state: LatentState, actions: Tensor) -> Tensor:
+        """The frames that follow under `actions` `[B, N, A]`, `[B, N, h, w, C]`, all at one level; each evaluation passes over history too.
+
+        All lanes have a history of one length.
+        """
+        past, ahead = int(state.length[0]), actions.shape[1]
+        known = torch.cat([_branched(state.known[:, -past:], self.branches), self._known_ahead(len(actions), ahead).flatten(0, 1)], dim=1)
+        led = _branched(torch.cat([state.actions[:, -past:], actions], dim=1), self.branches)
+        held = _branched(state.held[:, -past:], self.branches)
+        context = {name: _branched(tensor, self.branches) for name, tensor in state.context.items()}
+
+        def evaluate(x: Tensor, level: float) -> Tensor:
+            clip = torch.cat([held, _branched(x, self.branches)], dim=1)[:, None]  # [B * S, 1, T, h, w, C]
+            levels = torch.full_like(known, level)
+            levels[:, :past] = self.sampler.history_level
+            output = self._evaluate(clip, levels[:, None], led, known[:, None], None, context)
+            return output[:, 0].unflatten(0, (-1, self.branches))
+
+        return self._sample(evaluate, state, frames=ahead)
+
+    def _known_ahead(self, lanes: int, frames: int) -> Tensor:
+        """Action masks `[B, S, N]` of new frames."""
+        known = torch.ones(lanes, self.branches, frames, device=self.device)
+        known[:, 1:] = 0
+        return known
+
+    def _evaluate(
+        self, x: Tensor, levels: Tensor, actions: Tensor, known: Tensor, memory: Memory | None, context: Mapping[str, Tensor]
+    ) -> Tensor:
+        with use_precision(self.precision, self.device):
+            return self.network(x, levels, actions, known, memory, context).float()
+
+    def _sample(self, evaluate: Evaluate, state: LatentState, frames: int) -> Tensor:
+        """Denoise the next `frames` frames; `evaluate(x, level)` gives `[B, S, T, h, w, C]`, of which they are the last."""
+        sampler, schedule = self.sampler, self.schedule
+        held = state.held[:, -1:]
+        history_level = torch.full_like(state.known[:, -1:], sampler.history_level)  # [B, 1]
+
+        def denoise(x: Tensor, level: float) -> Tensor:
+            output = self._combined(evaluate(x, level))[:, -frames:]
+            levels = history_level.new_full((len(x), frames), level)
+            base = previous(torch.cat([held, x], dim=1), torch.cat([history_level, levels], dim=1))[:, 1:]
+            return to_clean(sampler.prediction, output, x, levels, base, schedule)
+
+        def draw(step: int) -> Tensor:
+            ahead = range(1, frames + 1)
+            return torch.stack([self.noise(state.seeds, state.frame + i, step) for i in ahead], dim=1)
+
+        released = sampler.ending == "released"
+        levels = level_steps(sampler.steps, last=level_of(0) if released else 0.0)
+        return sample_ddim(denoise, draw(0), levels, schedule, eta=sampler.eta, draw=lambda step: draw(step + 1), keep_scale=released)
+
+    def _combined(self, outputs: Tensor) -> Tensor:
+        """The branches' outputs `[B, S, T, h, w, C]` as one, `[B, T, h, w, C]`."""
+        if self.branches == 1:
+            return outputs[:, 0]
+        guided = guide(outputs[:, 0], outputs[:, 1], self.sampler.guidance)
+        axes = (2, 3, 4) if self.sampler.rescale_over == "frame" else (1, 2, 3, 4)
+        return rescale(guided, outputs[:, 0], self.sampler.rescale, axes) if self.sampler.rescale else guided
+
+    def noise(self, seeds: Sequence[int], frames: Tensor, step: int) -> Tensor:
+        """Standard normal `[B, h, w, C]`."""
+        return keyed_noise(seeds, frames.tolist(), step, self.network.latent_shape).to(self.device)
+
+
+def _branched(x: Tensor, branches: int) -> Tensor:
+    """Rows `[B, ...]` once per branch, `[B * S, ...]`."""
+    return x.repeat_interleave(branches, dim=0)

@@ -1,0 +1,172 @@
+"""The learned world: a causal video network, its autoencoder and a sampler behind the `WorldModel` protocol.
+
+Frames become latents once; each step denoises one new frame. With `history="stream"` the frame before is first written into the feature
+cache, with `history="recompute"` every evaluation passes over the last frames.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worldsim.data.actions import normalise
+from worldsim.errors import InvalidInput, WorldsimError
+from worldsim.models.autoencoder import to_pixels, to_unit
+from worldsim.models.cache import HistoryCache
+from worldsim.models.checkpoint import parameter_count, use_precision
+from worldsim.models.network import VideoNetwork
+from worldsim.simulator.denoising import HISTORY_STEP, Denoiser
+from worldsim.simulator.sampler import Sampler
+from worldsim.simulator.state import LatentState
+from worldsim.types import WorldSpec
+
+
+class FrameCoder(Protocol):
+    """Frames `[N, H, W, 3]` in [-1, 1] to latents `[N, h, w, C]` and back, each frame by itself."""
+
+    def encode(self, frames: Tensor) -> Tensor: ...
+    def decode(self, latents: Tensor) -> Tensor: ...
+
+
+class VideoWorldModel:
+    """A world model (`worldsim.types.WorldModel`) sampled from a causal video diffusion network."""
+
+    def __init__(
+        self, spec: WorldSpec, network: VideoNetwork, autoencoder: FrameCoder, sampler: Sampler, *, precision: str = "fp32"
+    ) -> None:
+        if not network.causal:
+            raise InvalidInput("this network still looks at the future; causalize it first: worldsim train stage=causalize")
+        if network.action_size != spec.action.size:
+            raise InvalidInput(f"the network takes actions of {network.action_size} numbers, the world's have {spec.action.size}")
+        self.spec, self.sampler, self.precision = spec, sampler, precision
+        self.network, self.autoencoder = network.eval(), autoencoder.eval()
+        self.device = str(next(network.parameters()).device)
+        self.denoiser = Denoiser(network, sampler, precision)
+        self.slots = 1 if sampler.history == "stream" else (sampler.window or network.window + 1) - 1
+        self.card: dict = {}
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained values in the network and the autoencoder."""
+        return parameter_count(self.network, self.autoencoder)
+
+    @torch.no_grad()
+    def start(self, frames: np.ndarray, seeds: np.ndarray) -> LatentState:
+        """Frames uint8 `[B, T0, H, W, 3]` and seeds `[B]` to the state whose newest frame is the last one given.
+
+        Raises:
+            InvalidInput: frames of another size or type, or not one seed per lane.
+        """
+        frames = self.spec.check_frames(frames)
+        if len(seeds) != len(frames):
+            raise InvalidInput(f"{len(frames)} lanes need as many seeds, got {len(seeds)}")
+        lanes, given = frames.shape[:2]
+        pixels = to_unit(torch.from_numpy(np.ascontiguousarray(frames)).to(self.device))
+        with use_precision(self.precision, self.device):
+            latents = self.autoencoder.encode(pixels.flatten(0, 1)).float().unflatten(0, (lanes, given))
+            context = self.network.context_for(pixels[:, 0], latents[:, 0])
+        state = self._blank(latents[:, 0], context, tuple(int(seed) for seed in seeds))
+        nothing, zero = state.actions[:, 0], state.known[:, 0]
+        for i in range(given):
+            state = self._push(state, latents[:, i], nothing, zero, cache=state.cache if i == 0 else self._written(state))
+        return state
+
+    @torch.no_grad()
+    def step(self, state: LatentState, actions: np.ndarray) -> tuple[LatentState, np.ndarray]:
+        """Actions float32 `[B, A]` to the next state and frames uint8 `[B, H, W, 3]`.
+
+        Raises:
+            InvalidInput: actions of another shape, out of bounds or not finite.
+            WorldsimError: the network made something that is not a number.
+        """
+        action = self._normal(actions, len(state.seeds))
+        state = replace(state, context=self._context(state))
+        cache = self._written(state)
+        if cache is None:
+            latest = self._recomputed(state, action)
+        else:
+            latest = self.denoiser.next_frame(state, action, cache)
+        known = torch.ones_like(state.known[:, 0])
+        return self._push(state, latest, action, known, cache=cache), self._pixels(latest)
+
+    @torch.no_grad()
+    def imagine_jointly(self, frames: np.ndarray, actions: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        """All frames at once, at one noise level (Vid2World's non-autoregressive mode); a frame may then know the actions after it.
+
+        The given frames are held as history, which the released code does not do: it lets the first one be denoised with the others.
+
+        Args:
+            frames: uint8 `[B, T0, H, W, 3]`.
+            actions: float32 `[B, T, A]`, the first acts on the last given frame.
+            seeds: `[B]`.
+
+        Returns:
+            uint8 `[B, T, H, W, 3]`.
+
+        Raises:
+            InvalidInput: with history=stream, or more frames than the window holds.
+        """
+        if self.sampler.history != "recompute":
+            raise InvalidInput("frames are imagined jointly with history=recompute only; type history=recompute")
+        if frames.shape[1] + actions.shape[1] > self.slots + 1:
+            raise InvalidInput(
+                f"{frames.shape[1]} given and {actions.shape[1]} new frames, expected at most {self.slots + 1} in all; type window=N"
+            )
+        state = self.start(frames, seeds)
+        normal = torch.stack([self._normal(each, len(state.seeds)) for each in actions.swapaxes(0, 1)], dim=1)
+        latents = self.denoiser.frames_ahead(state, normal)
+        return np.stack([self._pixels(latents[:, i]) for i in range(latents.shape[1])], axis=1)
+
+    def _normal(self, actions: np.ndarray, lanes: int) -> Tensor:
+        """Actions `[B, A]`, checked and normalised."""
+        normal = normalise(self.spec.action.check(actions), self.spec.action)
+        if len(normal) != lanes:
+            raise InvalidInput(f"{lanes} lanes need as many actions, got {len(normal)}")
+        return torch.from_numpy(normal).to(self.device)
+
+    def _pixels(self, latents: Tensor) -> np.ndarray:
+        """Latents `[B, h, w, C]` to frames uint8 `[B, H, W, 3]`."""
+        if not torch.isfinite(latents).all():
+            raise WorldsimError("the network made frames that are not numbers; try precision=fp32, or another checkpoint")
+        with use_precision(self.precision, self.device):
+            return to_pixels(self.autoencoder.decode(latents)).cpu().numpy()
+
+    def _blank(self, like: Tensor, context: Mapping[str, Tensor], seeds: tuple[int, ...]) -> LatentState:
+        """Lanes without a frame."""
+        lanes = len(like)
+        empty = like.new_zeros(lanes, self.slots, *like.shape[1:])
+        actions = like.new_zeros(lanes, self.slots, self.network.action_size)
+        none = torch.zeros(lanes, dtype=torch.int64, device=like.device)
+        cache = self.denoiser.empty_cache(lanes, context) if self.sampler.history == "stream" else None
+        return LatentState(empty, empty, actions, actions[..., 0], none, none - 1, context, cache, seeds)
+
+    def _push(self, state: LatentState, latent: Tensor, action: Tensor, known: Tensor, *, cache: HistoryCache | None) -> LatentState:
+        """The state with one more finished frame, whose noise as history is drawn here, once."""
+        noise = self.denoiser.noise(state.seeds, state.frame + 1, HISTORY_STEP)
+        level = torch.full_like(known, self.sampler.history_level)
+        held = self.denoiser.schedule.add_noise(latent, noise, level, shrink=self.sampler.history_shrink)
+        return state.pushed(latent, held, action, known, cache=cache)
+
+    def _written(self, state: LatentState) -> HistoryCache | None:
+        """The features of all frames up to the newest; None where they are computed anew."""
+        return None if state.cache is None else self.denoiser.write(state)
+
+    def _context(self, state: LatentState) -> Mapping[str, Tensor]:
+        """What the network is told about the first frame, of the episode or of the window."""
+        if self.sampler.anchor == "episode" or not state.context:
+            return state.context
+        oldest = (state.latents.shape[1] - state.length).clamp(min=0)
+        first = state.latents[torch.arange(len(oldest), device=oldest.device), oldest]
+        with use_precision(self.precision, self.device):
+            return self.network.context_for(self.autoencoder.decode(first).float().clamp(-1, 1), first)
+
+    def _recomputed(self, state: LatentState, action: Tensor) -> Tensor:
+        """The next latents `[B, h, w, C]` of lanes whose history may be of different length; those of one length are evaluated together."""
+        latest = torch.empty_like(state.latest)
+        for length in state.length.unique().tolist():
+            lanes = (state.length == length).nonzero().flatten().tolist()
+            latest[lanes] = self.denoiser.frames_ahead(state.select(lanes), action[lanes, None])[:, 0]
+        return latest
