@@ -85,8 +85,9 @@ class _Bench:
         return encode_trajectories(self.world.autoencoder, trajectories, self.world.spec.action, self.config.clip, keep=self.out)
 
     def _fresh(self, seed: int, *, causal: bool) -> Any:
-        import torch
         from dataclasses import replace
+
+        import torch
 
         torch.manual_seed(seed)
         network = replace(self.world.network.config, causal=False).build()
@@ -130,10 +131,10 @@ class _Bench:
         from tqdm import tqdm
 
         from worldsim.training.loop import LoopConfig, train
-        from worldsim.training.stages import VideoObjective
+        from worldsim.training.stages import VideoObjective, VideoOptions
 
         config, folder = self.config, self.out / "training" / name
-        objective = VideoObjective(network, self.world.autoencoder, self.clips, self.diffusion, batch=config.batch, dropout=dropout)
+        objective = VideoObjective(network, self.world.autoencoder, self.clips, self.diffusion, VideoOptions(config.batch, dropout))
         loop = LoopConfig(folder, steps, learning_rate=config.learning_rate, seed=seed, device=config.device, average=config.average)
         with tqdm(total=steps, desc=name, unit="step", mininterval=2.0) as bar:
 

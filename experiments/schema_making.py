@@ -62,23 +62,46 @@ class WeightsConfig:
 class TrainConfig:
     """Keys of `worldsim train`."""
 
-    stage: str = option(REQUIRED, "what to train", choices=("autoencoder", "pretrain", "causalize", "post-train", "self-context"))
-    data: str = option("data/drawer", "folder of recorded episodes")
-    out: str = option("checkpoints/drawer", "folder that the checkpoints are written to")
+    stage: str = option(REQUIRED, "what to train", choices=("autoencoder", "pretrain", "causalize", "posttrain", "self-context"))
+    world_model: str = option(
+        "drawer", "preset (tiny, drawer, transformer, rt1, csgo, recon), YAML file, or folder of a diffusers video U-Net"
+    )
+    data: str = option("data/drawer", "folder of recorded episodes, or the name of a true world whose recordings lie in data/NAME")
+    out: str | None = option(None, "folder that the checkpoints are written to; null is checkpoints/ and the world model's name")
     init: str | None = option(None, "checkpoint to begin from; null takes the stage before this one in `out`")
-    iterations: int | None = option(None, "optimizer steps; null takes the stage's own number", least=1)
+    autoencoder: str | None = option(None, "autoencoder stage, or folder of a diffusers AutoencoderKL; null takes what `init` brings")
+    transfer: str = option(
+        "extrapolative", "how causalize treats the temporal kernels", choices=("shift", "masked", "extrapolative", "mixed")
+    )
+    norm: str = option("frame", "how norms over time become causal; clip leaves them as they are", choices=("frame", "cumulative", "clip"))
+    steps: int | None = option(None, "optimizer steps; null takes the stage's own number (none for causalize)", least=0)
     seconds: float | None = option(None, "stop after this much wall-clock time, saved", least=0)
-    batch: int | None = option(None, "clips per step; null takes the stage's own number", least=1)
-    learning_rate: float | None = option(None, "peak learning rate; null takes the stage's own", least=0)
+    batch: int | None = option(None, "clips per step; null takes the preset's or the stage's own number", least=1)
+    learning_rate: float | None = option(None, "peak learning rate; null takes the preset's or the stage's own", least=0)
+    clip: int | None = option(None, "frames per clip; null takes the preset's", least=2)
+    objective: str | None = option(
+        None,
+        "targets under a nearly clean history, or every frame at its own level; null takes the preset's",
+        choices=("two-stream", "forcing"),
+    )
+    prediction: str | None = option(None, "what the network predicts; null takes the preset's", choices=("clean", "v", "noise", "flow"))
+    schedule: str | None = option(
+        None, "how noise is added; null takes the preset's", choices=("linear", "cosine", "ddpm", "zero_snr", "zero_snr_rescaled")
+    )
+    action_dropout: float | None = option(
+        None, "share of frames trained without their action, which guidance needs; null takes the preset's", least=0
+    )
+    average: float | None = option(None, "decay of the averaged weights, 0 for none; null takes the preset's", least=0)
     seed: int = option(0, SEED, least=0)
     threads: int = option(0, THREADS, least=0)
     compile: bool = option(default=False, meaning="compile the network with torch.compile")
+    checkpointing: bool = option(default=False, meaning="compute activations twice rather than keep them, to save memory")
     precision: str = option(
-        "auto", "number format of the network; auto takes bf16 where the machine is faster with it", choices=("auto", "fp32", "bf16")
+        "auto",
+        "number format of the network; auto takes bf16 where the machine is faster with it",
+        choices=("auto", "fp32", "bf16", "fp16"),
     )
-    trunk: str = option("unet", "the network's shape", choices=("unet", "transformer"))
-    prediction: str = option("clean", "what the network predicts", choices=("clean", "v", "noise"))
-    action_dropout: float = option(0.1, "share of frames trained without their action, which guidance needs", least=0)
+    save_seconds: float = option(60.0, "seconds between saves of what resuming needs", least=0)
     device: str = option("cpu", CPU_OR_CUDA)
 
 
@@ -89,7 +112,7 @@ class TrainPolicyConfig:
     data: str = option("data/drawer", "folder of recorded episodes")
     out: str = option("checkpoints/policies", "folder that the checkpoints are written to")
     name: str = option("cloned", "name of the policy, part of each checkpoint's name")
-    iterations: int = option(2000, "optimizer steps", least=1)
+    steps: int = option(2000, "optimizer steps", least=1)
     save_at: list[int] = option([], "steps to save a checkpoint at, besides the last", least=0)
     episodes: int | None = option(None, "learn from this many episodes only", least=1)
     seed: int = option(0, SEED, least=0)
@@ -103,7 +126,7 @@ class TrainVerifierConfig:
 
     data: str = option("data/drawer", "folder of recorded episodes whose true states are known")
     out: str = option("checkpoints/classifier", "folder that the checkpoint is written to")
-    iterations: int = option(2000, "optimizer steps", least=1)
+    steps: int = option(2000, "optimizer steps", least=1)
     seed: int = option(0, SEED, least=0)
     threads: int = option(0, THREADS, least=0)
     device: str = option("cpu", CPU_OR_CUDA)

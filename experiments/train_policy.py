@@ -31,7 +31,7 @@ def run(config) -> None:
 
     if 0 in config.save_at:
         keep(f"{config.name}-0", 0)
-    bar = tqdm(total=config.iterations, desc=f"train-policy {config.name}", unit="step")
+    bar = tqdm(total=config.steps, desc=f"train-policy {config.name}", unit="step")
 
     def watch(progress) -> None:
         bar.update(progress.iteration - bar.n)
@@ -39,9 +39,9 @@ def run(config) -> None:
         if progress.iteration in config.save_at:
             keep(f"{config.name}-{progress.iteration}", progress.iteration)
 
-    loop = LoopConfig(out / f".{config.name}", config.iterations, seed=config.seed, device=config.device, recipe=recipe(config))
+    loop = LoopConfig(out / f".{config.name}", config.steps, seed=config.seed, device=config.device, recipe=recipe(config))
     train(Regression(model, frames, actions), loop, watch)
-    keep(config.name, config.iterations)
+    keep(config.name, config.steps)
     bar.close()
 
 

@@ -26,8 +26,8 @@ def run(config) -> None:
     model = ConvNetConfig(outputs=1).build().to(config.device)
     draw = near_threshold(values)
     objective = Regression(model, frames, (values[:, None] / SCALE).astype(np.float32), draw=draw)
-    with tqdm(total=config.iterations, desc="train-verifier", unit="step") as bar:
-        loop = LoopConfig(Path(config.out) / ".training", config.iterations, seed=config.seed, device=config.device, recipe=recipe(config))
+    with tqdm(total=config.steps, desc="train-verifier", unit="step") as bar:
+        loop = LoopConfig(Path(config.out) / ".training", config.steps, seed=config.seed, device=config.device, recipe=recipe(config))
         train(objective, loop, lambda progress: bar.update(progress.iteration - bar.n))
     held_out = measure(model, *frames_and_values(config.data, "validation", every=24))
     facts = {"network": model.describe(), "target": TARGET, "threshold": THRESHOLD, "scale": SCALE, "training": recipe(config), **held_out}

@@ -21,7 +21,7 @@ from worldsim.training.latents import LatentClips, encode_trajectories
 from worldsim.training.loop import LoopConfig, train
 from worldsim.training.loss import Diffusion, causal_loss, joint_loss, self_generated
 from worldsim.training.regression import Regression, soften
-from worldsim.training.stages import VideoObjective
+from worldsim.training.stages import VideoObjective, VideoOptions
 from worldsim.types import Trajectory
 
 DIFFUSION = Diffusion(get_schedule("linear"))
@@ -78,7 +78,8 @@ def video_objective(net=None, **options) -> VideoObjective:
     steps = actions.mean(1)[:, None, None, None] * torch.ones(60, 4, 4, 4)
     windows = windows_over([trajectory(np.zeros(20), size=2)] * 3, 6)
     clips = LatentClips(steps.cumsum(0).mul(0.5).half(), actions, windows)
-    return VideoObjective(net or stirred.network(), stirred.autoencoder(), clips, DIFFUSION, **({"batch": 4, "dropout": 0.1} | options))
+    chosen = VideoOptions(**({"batch": 4, "dropout": 0.1} | options))
+    return VideoObjective(net or stirred.network(), stirred.autoencoder(), clips, DIFFUSION, chosen)
 
 
 def test_a_run_learns(tmp_path):
@@ -197,7 +198,7 @@ class Recorder(nn.Module):
 
     def __init__(self, answer: float = 0.0) -> None:
         super().__init__()
-        self.config, self.answer = stirred.network().config, answer
+        self.action_size, self.answer = stirred.network().action_size, answer
 
     def forward(self, x, levels, actions, known):
         self.given = {"x": x, "levels": levels, "actions": actions, "known": known}

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from worldsim.errors import UnknownName
 from worldsim.models.cache import HistoryCache, Memory
-from worldsim.models.video_unet import VideoUNet, VideoUNetConfig, trunk_config
+from worldsim.models.video_unet import VideoUNet, VideoUNetConfig
 
 WINDOW = 4
 trunks = pytest.mark.parametrize("trunk", stirred.TRUNKS)
@@ -281,7 +281,7 @@ def test_a_hidden_action_has_no_effect():
 
 
 def test_a_fresh_network_predicts_no_change():
-    net = trunk_config("unet", latent_channels=4, latent_size=4, channels=(16, 32), embedding=32).build().double()
+    net = VideoUNetConfig(latent_channels=4, latent_size=4, channels=(16, 32), embedding=32).build().double()
     assert not net(**inputs_of(3)).any()
 
 
@@ -292,8 +292,6 @@ def test_the_description_builds_the_same_shape(trunk):
     assert {name: tensor.shape for name, tensor in twin.state_dict().items()} == {name: t.shape for name, t in net.state_dict().items()}
 
 
-def test_unknown_trunks_and_layers():
-    with pytest.raises(UnknownName, match='unknown trunk "unett"; did you mean "unet"'):
-        trunk_config("unett")
+def test_unknown_layers():
     with pytest.raises(UnknownName, match='unknown layer "tine"; did you mean "time"'):
         VideoUNetConfig(channels=(32,), levels=(("tine",),)).build()

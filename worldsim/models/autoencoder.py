@@ -1,10 +1,18 @@
 """Frames to small latents and back, each frame by itself, so that nothing leaks through time. Knows nothing of actions or noise levels."""
 
 from dataclasses import asdict, dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+class FrameCoder(Protocol):
+    """Frames `[N, H, W, 3]` in [-1, 1] to latents `[N, h, w, C]` and back, each frame by itself."""
+
+    def encode(self, frames: Tensor) -> Tensor: ...
+    def decode(self, latents: Tensor) -> Tensor: ...
 
 
 @dataclass

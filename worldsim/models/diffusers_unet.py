@@ -61,6 +61,7 @@ class DiffusersUNet(nn.Module):
     """
 
     kind = "diffusers"
+    starts_known = False
     two_streams = False
 
     def __init__(self, config: DiffusersUNetConfig) -> None:

@@ -19,6 +19,7 @@ class VideoNetwork(Protocol):
         causal: True when no frame sees a later one.
         two_streams: True when stream s > 0 of `x` sees the past of stream 0 in the same pass. Otherwise a pass of several streams
             needs a memory, in which all of them read one history.
+        starts_known: True when a first frame, into which no action led, is given zeros as if they were an action, rather than a hidden one.
     """
 
     kind: str
@@ -27,6 +28,7 @@ class VideoNetwork(Protocol):
     window: int
     causal: bool
     two_streams: bool
+    starts_known: bool
 
     def __call__(
         self,

@@ -40,24 +40,6 @@ class VideoUNetConfig:
         return VideoUNet(self)
 
 
-TRUNKS = {
-    "unet": {},
-    "transformer": {"patch": 2, "channels": (192,), "levels": (("space", "time", "space"),)},
-    "hybrid": {"patch": 2, "channels": (192,), "levels": (("res", "conv", "time", "space"),)},
-}
-
-
-def trunk_config(name: str, **sizes: int) -> VideoUNetConfig:
-    """The config of a named trunk.
-
-    Raises:
-        UnknownName: with the closest known name.
-    """
-    if name not in TRUNKS:
-        raise UnknownName(f'unknown trunk "{name}"; {did_you_mean(name, TRUNKS)}')
-    return VideoUNetConfig(**(TRUNKS[name] | sizes))
-
-
 class VideoUNet(nn.Module):
     """Predicts every frame from its noisy self and its past (or, before causalization, its neighbours both ways).
 
@@ -65,6 +47,7 @@ class VideoUNet(nn.Module):
     """
 
     kind = "video_unet"
+    starts_known = False
     two_streams = True
 
     def __init__(self, config: VideoUNetConfig) -> None:

@@ -4,13 +4,12 @@ from worldsim.simulator.checkpoint import open_world_model, save_world_model
 from worldsim.simulator.denoising import HISTORY_STEP
 from worldsim.simulator.sampler import HISTORY_MODES, RELEASED, Sampler
 from worldsim.simulator.state import LatentState
-from worldsim.simulator.world_model import FrameCoder, VideoWorldModel
+from worldsim.simulator.world_model import VideoWorldModel
 
 __all__ = [
     "HISTORY_MODES",
     "HISTORY_STEP",
     "RELEASED",
-    "FrameCoder",
     "LatentState",
     "Sampler",
     "VideoWorldModel",

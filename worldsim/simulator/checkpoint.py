@@ -4,7 +4,8 @@ from pathlib import Path
 
 from torch import nn
 
-from worldsim.models.autoencoder import Autoencoder, AutoencoderConfig
+from worldsim.models.autoencoder import Autoencoder
+from worldsim.models.autoencoders import FrameAutoencoder, build_autoencoder
 from worldsim.models.checkpoint import load_checkpoint, parameter_count, save_checkpoint
 from worldsim.models.cpu import choose_precision
 from worldsim.models.networks import build_network, network_facts
@@ -14,7 +15,7 @@ from worldsim.types import ActionSpec, WorldSpec
 
 
 def save_world_model(
-    folder: str | Path, spec: WorldSpec, network: nn.Module, autoencoder: Autoencoder, sampler: Sampler, facts: dict
+    folder: str | Path, spec: WorldSpec, network: nn.Module, autoencoder: Autoencoder | FrameAutoencoder, sampler: Sampler, facts: dict
 ) -> str:
     """Write a world model as a checkpoint folder; `facts` (leak, training) go into its config. Returns the hash of the weights."""
     config = {
@@ -38,7 +39,7 @@ def open_world_model(folder: str | Path, *, device: str = "cpu", precision: str 
     options = config["sampler"] | {name: value for name, value in sampler.items() if value is not None}
     spec = WorldSpec(**(config["spec"] | {"action": ActionSpec(**config["spec"]["action"])}))
     network = checkpoint.fill("network", build_network(config)).to(device)
-    autoencoder = checkpoint.fill("autoencoder", AutoencoderConfig(**config["autoencoder"]).build()).to(device)
+    autoencoder = checkpoint.fill("autoencoder", build_autoencoder(config)).to(device)
     model = VideoWorldModel(spec, network, autoencoder, Sampler(**options), precision=choose_precision(precision, device))
     model.card = config
     return model

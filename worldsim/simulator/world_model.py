@@ -6,7 +6,6 @@ cache, with `history="recompute"` every evaluation passes over the last frames.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from worldsim.data.actions import normalise
 from worldsim.errors import InvalidInput, WorldsimError
-from worldsim.models.autoencoder import to_pixels, to_unit
+from worldsim.models.autoencoder import FrameCoder, to_pixels, to_unit
 from worldsim.models.cache import HistoryCache
 from worldsim.models.checkpoint import parameter_count, use_precision
 from worldsim.models.network import VideoNetwork
@@ -22,13 +21,6 @@ from worldsim.simulator.denoising import HISTORY_STEP, Denoiser
 from worldsim.simulator.sampler import Sampler
 from worldsim.simulator.state import LatentState
 from worldsim.types import WorldSpec
-
-
-class FrameCoder(Protocol):
-    """Frames `[N, H, W, 3]` in [-1, 1] to latents `[N, h, w, C]` and back, each frame by itself."""
-
-    def encode(self, frames: Tensor) -> Tensor: ...
-    def decode(self, latents: Tensor) -> Tensor: ...
 
 
 class VideoWorldModel:
@@ -70,8 +62,9 @@ class VideoWorldModel:
             context = self.network.context_for(pixels[:, 0], latents[:, 0])
         state = self._blank(latents[:, 0], context, tuple(int(seed) for seed in seeds))
         nothing, zero = state.actions[:, 0], state.known[:, 0]
+        first = torch.ones_like(zero) if self.network.starts_known else zero
         for i in range(given):
-            state = self._push(state, latents[:, i], nothing, zero, cache=state.cache if i == 0 else self._written(state))
+            state = self._push(state, latents[:, i], nothing, zero if i else first, cache=state.cache if i == 0 else self._written(state))
         return state
 
     @torch.no_grad()
@@ -85,10 +78,7 @@ class VideoWorldModel:
         action = self._normal(actions, len(state.seeds))
         state = replace(state, context=self._context(state))
         cache = self._written(state)
-        if cache is None:
-            latest = self._recomputed(state, action)
-        else:
-            latest = self.denoiser.next_frame(state, action, cache)
+        latest = self._recomputed(state, action) if cache is None else self.denoiser.next_frame(state, action, cache)
         known = torch.ones_like(state.known[:, 0])
         return self._push(state, latest, action, known, cache=cache), self._pixels(latest)
 

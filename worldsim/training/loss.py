@@ -1,18 +1,20 @@
 """Losses of the video network. Knows nothing about files or optimizers.
 
-The causal loss feeds each clip twice: as history (nearly clean) and as noisy targets. Target t sees the history before t and itself, which
-is exactly what sampling with a feature cache computes.
+`forcing_loss` is the paper's: one stream, every frame at its own level, and history is as noisy as it happens to be. `causal_loss` feeds
+each clip twice, as history (nearly clean) and as noisy targets: target t sees the history before t and itself, which is exactly what
+sampling with a feature cache computes. It needs a network of two streams.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from worldsim.diffusion.noise import context_levels, target_levels
+from worldsim.diffusion.noise import context_levels, independent_levels, target_levels
 from worldsim.diffusion.parameterize import previous, to_clean, training_target
 from worldsim.diffusion.schedule import Schedule
-from worldsim.models.video_unet import VideoUNet
+from worldsim.models.network import VideoNetwork
 
 
 @dataclass(frozen=True)
@@ -24,20 +26,52 @@ class Diffusion:
     context_level: float = 0.06
 
 
-def joint_loss(net: VideoUNet, clean: Tensor, diffusion: Diffusion, generator: torch.Generator) -> Tensor:
-    """Pretraining: a bidirectional, action-free video diffusion model; every frame has its own level, and all actions are hidden."""
+def joint_loss(net: VideoNetwork, clean: Tensor, diffusion: Diffusion, generator: torch.Generator) -> Tensor:
+    """Pretraining: a bidirectional, action-free video diffusion model; all actions are hidden.
+
+    Every frame has its own level, or, in a network that takes one level per clip, the clip has.
+    """
     batch, frames = clean.shape[:2]
-    level = target_levels((batch, frames), generator).to(clean)
+    per_frame = getattr(net, "per_frame", True)
+    level = target_levels((batch, frames if per_frame else 1), generator).to(clean).expand(batch, frames)
+    x, target = _noised(clean, level, diffusion, generator)
+    hidden = clean.new_zeros(batch, 1, frames)
+    output = net(x[:, None], level[:, None], clean.new_zeros(batch, frames, net.action_size), hidden)[:, 0].float()
+    return (output - target).square().mean()
+
+
+def forcing_loss(
+    net: VideoNetwork,
+    clean: Tensor,
+    actions: Tensor,
+    diffusion: Diffusion,
+    generator: torch.Generator,
+    *,
+    dropout: float,
+    context: Mapping[str, Tensor] | None = None,
+) -> Tensor:
+    """Diffusion forcing (Vid2World, Algorithm 1): an independent uniform level per frame, the loss over all frames.
+
+    Each frame's action is hidden with probability `dropout`, independently.
+    """
+    level = independent_levels(clean.shape[:2], generator).to(clean)
+    x, target = _noised(clean, level, diffusion, generator)
+    known = (torch.rand(level.shape, generator=generator) >= dropout).to(clean)
+    if not net.starts_known:
+        known[:, 0] = 0
+    output = net(x[:, None], level[:, None], actions, known[:, None], None, context)[:, 0].float()
+    return (output - target).square().mean()
+
+
+def _noised(clean: Tensor, level: Tensor, diffusion: Diffusion, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A clip with every frame at its level, and what the network should say of it."""
     noise = torch.randn(clean.shape, generator=generator).to(clean)
     x = diffusion.schedule.add_noise(clean, noise, level)
-    base = previous(x, level)
-    hidden = clean.new_zeros(batch, 1, frames)
-    output = net(x[:, None], level[:, None], clean.new_zeros(batch, frames, net.config.action_size), hidden)[:, 0].float()
-    return (output - training_target(diffusion.prediction, clean, noise, level, base, diffusion.schedule)).square().mean()
+    return x, training_target(diffusion.prediction, clean, noise, level, previous(x, level), diffusion.schedule)
 
 
 def causal_loss(
-    net: VideoUNet,
+    net: VideoNetwork,
     clean: Tensor,
     actions: Tensor,
     diffusion: Diffusion,
@@ -62,7 +96,7 @@ def causal_loss(
 
 
 @torch.no_grad()
-def self_generated(net: VideoUNet, clean: Tensor, actions: Tensor, diffusion: Diffusion, generator: torch.Generator) -> Tensor:
+def self_generated(net: VideoNetwork, clean: Tensor, actions: Tensor, diffusion: Diffusion, generator: torch.Generator) -> Tensor:
     """The clip with every second frame (odd or even by draw, never the first) replaced by the model's own one-step prediction of it."""
     batch, frames = clean.shape[:2]
     level = clean.new_full((batch, frames), diffusion.context_level / 2)

@@ -1,29 +1,30 @@
-"""The stages a world model is made in: autoencoder, pretrain, causalize, post-train, self-context. Knows nothing about commands.
+"""The stages a world model is made in: autoencoder, pretrain, causalize, posttrain, self-context. Knows nothing about commands.
 
 Vid2World's recipe at a small size: a bidirectional, action-free video diffusion model is pretrained, causalized with its
 weights transferred, and post-trained with independent noise levels and action dropout; last, it learns to continue from its
 own imperfect frames.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from worldsim.models.autoencoder import Autoencoder, to_pixels
-from worldsim.models.video_unet import VideoUNet
-from worldsim.training.latents import LatentClips
-from worldsim.training.loss import Diffusion, causal_loss, joint_loss, self_generated
+from worldsim.models.autoencoder import FrameCoder, to_pixels
+from worldsim.models.network import VideoNetwork
+from worldsim.training.loss import Diffusion, causal_loss, forcing_loss, joint_loss, self_generated
 
 
 @dataclass(frozen=True)
 class StageDefaults:
     """Optimizer steps, clips (or frames) per step, peak learning rate, and frames per clip."""
 
-    iterations: int
+    steps: int
     batch: int
     learning_rate: float
     clip: int = 12
@@ -33,29 +34,58 @@ STAGES = {
     "autoencoder": StageDefaults(9000, 32, 1.2e-3, 1),
     "pretrain": StageDefaults(261, 8, 1e-3),
     "causalize": StageDefaults(0, 8, 0.0),
-    "post-train": StageDefaults(1433, 8, 1e-3),
+    "posttrain": StageDefaults(1433, 8, 1e-3),
     "self-context": StageDefaults(2511, 12, 8e-4),
 }
-BEFORE = {"pretrain": "autoencoder", "causalize": "pretrain", "post-train": "causalize", "self-context": "post-train"}
+BEFORE = {"pretrain": "autoencoder", "causalize": "pretrain", "posttrain": "causalize", "self-context": "posttrain"}
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """How a video network is trained.
+
+    Attributes:
+        batch: clips per step.
+        dropout: share of frames whose action is hidden.
+        objective: of a causal network, "two-stream" or "forcing"; see `worldsim.training.loss`.
+        self_share: share of the batches that take their history from the model itself.
+        image_dropout: share of the clips that are not told their first image.
+    """
+
+    batch: int
+    dropout: float
+    objective: str = "two-stream"
+    self_share: float = 0.0
+    image_dropout: float = 0.0
+
+
+class Clips(Protocol):
+    """Where clips come from."""
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Latents `[count, T, h, w, C]` and the normalised actions into each frame `[count, T, A]`."""
+
+
+class Evaluated:
+    """A network seen through another way to call it (compiled, or spread over processes); attributes are the network's own."""
+
+    def __init__(self, call: Callable[..., Tensor], network: VideoNetwork) -> None:
+        self._call, self._network = call, network
+
+    def __call__(self, *arguments: Any) -> Tensor:
+        """Evaluate."""
+        return self._call(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
 
 
 class VideoObjective:
-    """The loss of one stage on clips of latents. `self_share` of the batches take their history from the model itself."""
+    """The loss of one stage on clips of latents. `call` evaluates the network; the loop may put a distributed one there."""
 
-    def __init__(
-        self,
-        network: VideoUNet,
-        autoencoder: Autoencoder,
-        clips: LatentClips,
-        diffusion: Diffusion,
-        *,
-        batch: int,
-        dropout: float,
-        self_share: float = 0.0,
-    ) -> None:
+    def __init__(self, network: VideoNetwork, autoencoder: FrameCoder, clips: Clips, diffusion: Diffusion, options: VideoOptions) -> None:
         self.model: nn.Module = network
-        self.autoencoder, self.clips, self.diffusion = autoencoder, clips, diffusion
-        self.batch, self.dropout, self.self_share = batch, dropout, self_share
+        self.autoencoder, self.clips, self.diffusion, self.options = autoencoder, clips, diffusion, options
         self.call = network
 
     def compile(self) -> None:
@@ -64,13 +94,27 @@ class VideoObjective:
 
     def loss(self, generator: torch.Generator) -> Tensor:
         """Mean squared error of one batch of clips."""
-        clean, actions = self._draw(self.batch, generator)
-        if not self.model.config.causal:
-            return joint_loss(self.call, clean, self.diffusion, generator)
+        options, net = self.options, self.model
+        clean, actions = self._draw(options.batch, generator)
+        if not net.causal:
+            return joint_loss(self._called(), clean, self.diffusion, generator)
+        if options.objective == "forcing":
+            context = self._context(clean, generator)
+            return forcing_loss(self._called(), clean, actions, self.diffusion, generator, dropout=options.dropout, context=context)
         context = None
-        if torch.rand((), generator=generator) < self.self_share:
-            context = self_generated(self.call, clean, actions, self.diffusion, generator)
-        return causal_loss(self.call, clean, actions, self.diffusion, generator, dropout=self.dropout, context=context)
+        if torch.rand((), generator=generator) < options.self_share:
+            context = self_generated(self._called(), clean, actions, self.diffusion, generator)
+        return causal_loss(self._called(), clean, actions, self.diffusion, generator, dropout=options.dropout, context=context)
+
+    def _called(self) -> "Evaluated":
+        return Evaluated(self.call, self.model)
+
+    @torch.no_grad()
+    def _context(self, clean: Tensor, generator: torch.Generator) -> Mapping[str, Tensor]:
+        """What the network is told about the first frame: as the autoencoder shows it, or, now and then, a grey picture."""
+        first = self.autoencoder.decode(clean[:, 0]).clamp(-1, 1)
+        kept = (torch.rand(len(first), generator=generator) >= self.options.image_dropout).to(first)
+        return self.model.context_for(first * kept[:, None, None, None], clean[:, 0])
 
     def _draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Clips where the model is: latents `[B, T, h, w, C]`, actions `[B, T, A]`."""
@@ -84,7 +128,7 @@ class VideoObjective:
         generator = torch.Generator().manual_seed(0)
         clean, actions = self._draw(4, generator)
         shown = [clean]
-        if self.model.config.causal:
+        if self.model.causal and self.model.two_streams:
             shown.append(self_generated(self.model, clean, actions, self.diffusion, generator))
         rows = [self._strip(latents[i]) for i in range(4) for latents in shown]
         Image.fromarray(np.concatenate(rows)).save(path)

@@ -106,7 +106,9 @@ def attend_back(q: Tensor, k: Tensor, v: Tensor, layer: Remembers, window: int |
     """Attention over time in which a frame sees itself and at most `window` earlier frames (None: all of them).
 
     Args:
-        q, k, v: `[B * positions, heads, T, d]`, the frames of this pass.
+        q: `[B * positions, heads, T, d]`, the frames of this pass.
+        k: like `q`.
+        v: like `q`.
         layer: where keys and values of earlier frames are remembered.
         window: needed wherever a memory is used.
 

@@ -1,0 +1,62 @@
+"""The recordings that a world model is trained on: found, recorded where a preset allows it, and what their actions mean."""
+
+import json
+from pathlib import Path
+
+from worldsim.errors import InvalidInput
+from worldsim.registry import TRUTHS
+from worldsim.types import ActionSpec, Trajectory
+
+
+def recordings_folder(data: str, episodes: int | None = None) -> Path:
+    """The folder `data`; or, where `data` names a true world, `data/NAME`, recorded now if `episodes` says how many.
+
+    Raises:
+        InvalidInput: there is no such folder and nothing may be recorded.
+    """
+    if Path(data).is_dir() or data not in TRUTHS:
+        return Path(data)
+    folder = Path("data") / data
+    if folder.is_dir():
+        return folder
+    if episodes is None:
+        raise InvalidInput(f"{folder} holds no recordings of {data}; type: worldsim collect truth={data} out={folder}")
+    return _recorded(data, Path(f"{folder}-{episodes}"), episodes)
+
+
+def _recorded(truth: str, folder: Path, episodes: int) -> Path:
+    from worldsim.experiments import collect
+    from worldsim.experiments.schema import CollectConfig
+
+    print(f"data/{truth} is not there; recording {episodes} episodes of {truth} to {folder}")
+    for split, count in (("train", episodes), ("validation", max(2, episodes // 4))):
+        collect.run(CollectConfig(out=str(folder), episodes=count, truth=truth, split=split))
+    return folder
+
+
+def read_split(data: Path, split: str) -> list[Trajectory]:
+    """The recorded episodes of a split; recordings of real robots that have no such folder give all they have.
+
+    Raises:
+        InvalidInput: seeds of another split in this folder.
+    """
+    from worldsim.data.splits import require_split
+    from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
+
+    folder = data / split
+    names = {"validation": "val"}
+    if not folder.is_dir() and (data / names.get(split, split)).is_dir():
+        folder = data / names[split]
+    trajectories = [read_trajectory(path) for path in trajectory_paths(folder)]
+    for trajectory in trajectories:
+        if trajectory.task_id == "drawer":
+            require_split(trajectory.seed, split)
+    return trajectories
+
+
+def action_spec(data: Path) -> ActionSpec:
+    """What the recorded actions mean: the drawer's own, or what `worldsim import` found."""
+    from worldsim.envs.drawer.physics import ACTION
+
+    summary = data / "summary.json"
+    return ActionSpec(**json.loads(summary.read_text(encoding="utf-8"))["action"]) if summary.exists() else ACTION

@@ -1,0 +1,141 @@
+"""What a stage begins with and leaves behind: a network, its autoencoder and what the actions mean, as checkpoint folders."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worldsim.errors import InvalidInput
+from worldsim.experiments.model_presets import ModelPreset
+from worldsim.experiments.schema import TrainConfig, recipe
+from worldsim.types import ActionSpec, WorldSpec
+
+
+@dataclass
+class Parts:
+    """A world model in the making."""
+
+    network: Any
+    autoencoder: Any
+    action: ActionSpec
+    frame_size: tuple[int, int]
+    prediction: str
+    schedule: str
+
+    def diffusion(self) -> Any:
+        """How the network's output is to be read."""
+        from worldsim.diffusion.schedule import get_schedule
+        from worldsim.training.loss import Diffusion
+
+        return Diffusion(get_schedule(self.schedule), self.prediction)
+
+
+def fresh_autoencoder(preset: ModelPreset, size: int) -> Any:
+    """A freshly initialised autoencoder for square frames of `size` pixels."""
+    from worldsim.models.autoencoder import AutoencoderConfig
+
+    return AutoencoderConfig(latent_channels=preset.latent_channels, width=preset.autoencoder_width, frame_size=size).build()
+
+
+def parts_before(config: TrainConfig, preset: ModelPreset, frame_size: tuple[int, int], action: ActionSpec) -> Parts:
+    """Network and autoencoder of the stage before, of `init`, of a pretrained folder, or, where the preset allows it, random ones.
+
+    Raises:
+        InvalidInput: the stage before has not been trained yet, or its sizes are not those of the data.
+    """
+    from worldsim.models.checkpoint import load_checkpoint, read_config
+    from worldsim.training.stages import BEFORE
+
+    before = BEFORE[config.stage]
+    folder = Path(config.init) if config.init else Path(config.out) / before
+    if (folder / "config.json").exists() and json.loads((folder / "config.json").read_text(encoding="utf-8")).get("kind") == "autoencoder":
+        return _begun(config, preset, frame_size, action, _autoencoder_at(folder))
+    if (folder / "config.json").exists():
+        read_config(folder, "world_model")
+        return _continued(config, load_checkpoint(folder, "world_model"), frame_size, action)
+    if preset.folder and not config.init:
+        return _begun(config, preset, frame_size, action, _given_autoencoder(config))
+    if preset.pretrained or config.init:
+        raise InvalidInput(
+            f"{folder} holds no checkpoint, and stage {config.stage} begins there; "
+            f"type: worldsim train stage={before} world_model={config.world_model} data={config.data} out={config.out}"
+        )
+    print(f"{folder} holds no checkpoint; {config.world_model} begins with random weights")
+    return _begun(config, preset, frame_size, action, fresh_autoencoder(preset, frame_size[0]))
+
+
+def _begun(config: TrainConfig, preset: ModelPreset, frame_size: tuple[int, int], action: ActionSpec, autoencoder: Any) -> Parts:
+    """A network that no stage has trained yet."""
+    import torch
+
+    with torch.no_grad():
+        shape = tuple(autoencoder.encode(torch.zeros(1, *frame_size, 3)).shape[1:])  # (h, w, C)
+    network = _fresh_network(preset, shape, action.size)
+    return Parts(network.to(config.device), autoencoder.to(config.device), action, frame_size, preset.prediction, preset.schedule)
+
+
+def _fresh_network(preset: ModelPreset, latent_shape: tuple[int, int, int], action_size: int) -> Any:
+    from worldsim.models.networks import build_network
+
+    height, width, channels = latent_shape
+    if preset.kind == "diffusers":
+        from worldsim.models.diffusers_unet import from_folder
+
+        sizes = {"action_size": action_size, "latent_height": height, "latent_width": width, "window": preset.clip - 1}
+        return from_folder(preset.folder, causal=False, **sizes)
+    if height != width:
+        raise InvalidInput(f"latents are {height} x {width}, and this network takes square ones; import with another size=")
+    sizes = {"latent_channels": channels, "latent_size": height, "action_size": action_size}
+    return build_network({"network_kind": preset.kind, "network": preset.network | sizes})
+
+
+def _continued(config: TrainConfig, checkpoint: Any, frame_size: tuple[int, int], action: ActionSpec) -> Parts:
+    """The network that another stage has trained."""
+    from worldsim.models.autoencoders import build_autoencoder
+    from worldsim.models.networks import build_network
+
+    facts = checkpoint.config
+    size = (facts["spec"]["height"], facts["spec"]["width"])
+    if size != frame_size or facts["spec"]["action"]["names"] != list(action.names):
+        names = ", ".join(facts["spec"]["action"]["names"])
+        raise InvalidInput(
+            f"{checkpoint.folder} was trained on {size[0]} x {size[1]} frames and actions {names}; "
+            f"the data have {frame_size[0]} x {frame_size[1]} and {', '.join(action.names)}"
+        )
+    network = checkpoint.fill("network", build_network(facts)).to(config.device)
+    autoencoder = checkpoint.fill("autoencoder", build_autoencoder(facts)).to(config.device)
+    return Parts(network, autoencoder, action, frame_size, facts["sampler"]["prediction"], facts["sampler"]["schedule"])
+
+
+def _autoencoder_at(folder: Path) -> Any:
+    from worldsim.models.autoencoders import build_autoencoder
+    from worldsim.models.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(folder, "autoencoder")
+    return checkpoint.fill("autoencoder", build_autoencoder(checkpoint.config))
+
+
+def _given_autoencoder(config: TrainConfig) -> Any:
+    from worldsim.models.autoencoders import autoencoder_from
+
+    if config.autoencoder is None:
+        raise InvalidInput(
+            "a pretrained U-Net needs the autoencoder of its latents; type autoencoder=FOLDER, the vae folder of the same pipeline"
+        )
+    folder = Path(config.autoencoder)
+    if (folder / "config.json").exists() and "_class_name" not in json.loads((folder / "config.json").read_text(encoding="utf-8")):
+        return _autoencoder_at(folder)
+    return autoencoder_from(folder)
+
+
+def save_stage(config: TrainConfig, preset: ModelPreset, parts: Parts, folder: Path) -> None:
+    """Write the stage as a world model folder, with what the leak probe found."""
+    from worldsim.models.causal import causality_leak
+    from worldsim.simulator import Sampler, save_world_model
+
+    height, width = parts.frame_size
+    network = parts.network.cpu()
+    spec = WorldSpec(height, width, parts.action, network.window, parts.action.rate_hz)
+    sampler = Sampler(**({"prediction": parts.prediction, "schedule": parts.schedule} | dict(preset.sampler)))
+    facts = {"leak": causality_leak(network) if network.causal else None, "stage": config.stage, "training": recipe(config)}
+    save_world_model(folder, spec, network, parts.autoencoder, sampler, facts)

@@ -1,0 +1,304 @@
+"""The frozen towers around the U-Net: CLIP for the first frame, the empty text, and the autoencoder. All are library classes.
+
+Here they are built from the keys of the original checkpoints (OpenCLIP's and latent diffusion's), with sizes read off the
+shapes, and `Conditioner` puts first frame and empty text together. Knows nothing of the U-Net. diffusers and transformers
+are imported on use.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from types import ModuleType
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from worldsim.errors import DamagedFile, MissingDependency
+
+LATENT_SCALE = 0.18215
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+IMAGE_HEAD_WIDTH, TEXT_HEAD_WIDTH = 80, 64  # of ViT-H/14; shapes do not tell the number of heads
+TEXT_PAD = 0  # what OpenCLIP's tokenizer fills the empty text with
+
+Weights = Mapping[str, Tensor]
+
+
+def filled(build: Callable[[], nn.Module], weights: Weights, what: str) -> nn.Module:
+    """The module of `build` around `weights` as they are: no copy, their own dtype; evaluation mode, no random initialisation.
+
+    Raises:
+        DamagedFile: missing, surplus or misshapen tensors; the line names the first.
+    """
+    from accelerate import init_empty_weights
+
+    with init_empty_weights(include_buffers=False):
+        module = build()
+    expected = {key: tensor.shape for key, tensor in module.state_dict().items()}
+    faults = [f"{key} is missing" for key in expected if key not in weights] + [
+        f"{key} is surplus" for key in weights if key not in expected
+    ]
+    faults += [
+        f"{key} has shape {list(weights[key].shape)}, expected {list(shape)}"
+        for key, shape in expected.items()
+        if key in weights and weights[key].shape != shape
+    ]
+    if faults:
+        raise DamagedFile(f"{what}: {len(faults)} of {len(expected)} tensors do not fit, the first: {faults[0]}; get the checkpoint again")
+    module.load_state_dict(weights, assign=True)
+    return module.eval()
+
+
+def _transformers() -> ModuleType:
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingDependency("the image and text towers need transformers; type: pip install 'worldsim[vid2world]'") from error
+    return transformers
+
+
+def _count(weights: Weights, prefix: str) -> int:
+    """Number of different names right behind `prefix`: layers of a stack."""
+    return len({key[len(prefix) :].split(".")[0] for key in weights if key.startswith(prefix)})
+
+
+def _present(weights: Weights, key: str, what: str) -> Tensor:
+    if key not in weights:
+        raise DamagedFile(f"{what}: {key} is missing; get the checkpoint again")
+    return weights[key]
+
+
+# OpenCLIP to transformers
+
+BLOCK_NAMES = {
+    "ln_1": "layer_norm1",
+    "ln_2": "layer_norm2",
+    "attn.out_proj": "self_attn.out_proj",
+    "mlp.c_fc": "mlp.fc1",
+    "mlp.c_proj": "mlp.fc2",
+}
+IMAGE_NAMES = {
+    "class_embedding": "embeddings.class_embedding",
+    "positional_embedding": "embeddings.position_embedding.weight",
+    "conv1.weight": "embeddings.patch_embedding.weight",
+    **{
+        f"ln_{at}.{kind}": f"{name}.{kind}"
+        for at, name in (("pre", "pre_layrnorm"), ("post", "post_layernorm"))
+        for kind in ("weight", "bias")
+    },
+}
+TEXT_NAMES = {
+    "token_embedding.weight": "embeddings.token_embedding.weight",
+    "positional_embedding": "embeddings.position_embedding.weight",
+    "ln_final.weight": "final_layer_norm.weight",
+    "ln_final.bias": "final_layer_norm.bias",
+}
+UNUSED = ("proj", "text_projection", "logit_scale", "attn_mask")  # contrastive heads and a mask that is recomputed
+
+
+def from_open_clip(weights: Weights, names: Mapping[str, str]) -> dict[str, Tensor]:
+    """OpenCLIP's keys of one tower as transformers' keys. Joint projections are split into views; unknown keys stay as they are.
+
+    Args:
+        weights: keys without the tower's prefix.
+        names: what lies outside the blocks, `IMAGE_NAMES` or `TEXT_NAMES`.
+    """
+    converted: dict[str, Tensor] = {}
+    for key, tensor in weights.items():
+        if key.startswith("transformer.resblocks."):
+            _, _, layer, rest = key.split(".", 3)
+            for name, part in _block_parts(rest, tensor):
+                converted[f"encoder.layers.{layer}.{name}"] = part
+        elif key not in UNUSED:
+            converted[names.get(key, key)] = tensor
+    return converted
+
+
+def _block_parts(name: str, tensor: Tensor) -> list[tuple[str, Tensor]]:
+    """(new name, tensor) of one tensor of a block, three of a joint projection."""
+    if name.startswith("attn.in_proj_"):
+        kind = name.removeprefix("attn.in_proj_")
+        return [(f"self_attn.{which}_proj.{kind}", part) for which, part in zip("qkv", tensor.chunk(3), strict=True)]
+    stem, _, kind = name.rpartition(".")
+    return [(f"{BLOCK_NAMES.get(stem, stem)}.{kind}", tensor)]
+
+
+def _named_as(build: Callable[[], nn.Module], weights: Weights) -> dict[str, Tensor]:
+    """`weights` under the prefix that this version of transformers gives the tower: none, or the tower's name."""
+    with torch.device("meta"):
+        prefix = next(iter(build().state_dict())).partition("embeddings.")[0]
+    return {prefix + key: tensor for key, tensor in weights.items()}
+
+
+def build_image_encoder(weights: Weights) -> nn.Module:
+    """The image tower (transformers' `CLIPVisionModel`) from OpenCLIP's keys without `embedder.model.visual.`, frozen.
+
+    `last_hidden_state` are the tokens of the last block, all 257 of ViT-H/14, without final norm or projection.
+
+    Raises:
+        DamagedFile: missing, surplus or misshapen tensors.
+        MissingDependency: transformers is not installed.
+    """
+    library, what = _transformers(), "image tower"
+    width, _, patch, _ = _present(weights, "conv1.weight", what).shape
+    side = math.isqrt(_present(weights, "positional_embedding", what).shape[0] - 1)
+    config = library.CLIPVisionConfig(
+        hidden_size=width,
+        intermediate_size=_present(weights, "transformer.resblocks.0.mlp.c_fc.weight", what).shape[0],
+        num_hidden_layers=_count(weights, "transformer.resblocks."),
+        num_attention_heads=max(1, width // IMAGE_HEAD_WIDTH),
+        image_size=side * patch,
+        patch_size=patch,
+        hidden_act="gelu",
+        layer_norm_eps=1e-5,
+    )
+    return load_image_encoder(config, from_open_clip(weights, IMAGE_NAMES))
+
+
+def load_image_encoder(config: object, weights: Weights) -> nn.Module:
+    """The image tower of a transformers configuration around transformers' keys, with or without their old `vision_model.` prefix."""
+    library = _transformers()
+    bare = {key.removeprefix("vision_model."): tensor for key, tensor in weights.items()}
+
+    def build() -> nn.Module:
+        return library.CLIPVisionModel(config)
+
+    return filled(build, _named_as(build, bare), "image tower").requires_grad_(requires_grad=False)
+
+
+@torch.no_grad()
+def empty_text_of(weights: Weights) -> Tensor:
+    """What the text tower says about the empty string: `[77, 1024]` for ViT-H, the last block but one after the final norm.
+
+    Args:
+        weights: OpenCLIP's keys without `cond_stage_model.model.`. The last block is not needed and not run.
+
+    Raises:
+        DamagedFile: missing, surplus or misshapen tensors.
+        MissingDependency: transformers is not installed.
+    """
+    library, what = _transformers(), "text tower"
+    vocabulary, width = _present(weights, "token_embedding.weight", what).shape
+    length = _present(weights, "positional_embedding", what).shape[0]
+    last = _count(weights, "transformer.resblocks.") - 1
+    config = library.CLIPTextConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=_present(weights, "transformer.resblocks.0.mlp.c_fc.weight", what).shape[0],
+        num_hidden_layers=last,
+        num_attention_heads=max(1, width // TEXT_HEAD_WIDTH),
+        max_position_embeddings=length,
+        hidden_act="gelu",
+        pad_token_id=TEXT_PAD,
+        bos_token_id=vocabulary - 2,
+        eos_token_id=vocabulary - 1,
+    )
+    kept = {key: tensor for key, tensor in weights.items() if not key.startswith(f"transformer.resblocks.{last}.")}
+
+    def build() -> nn.Module:
+        return library.CLIPTextModel(config)
+
+    tower = filled(build, _named_as(build, from_open_clip(kept, TEXT_NAMES)), what).float()
+    tokens = torch.full((1, length), TEXT_PAD)
+    tokens[0, 0], tokens[0, 1] = vocabulary - 2, vocabulary - 1  # begin and end are the last two words
+    return tower(input_ids=tokens).last_hidden_state[0]
+
+
+def clip_pixels(frames: Tensor, size: int) -> Tensor:
+    """Frames `[B, H, W, 3]` in [-1, 1] to what CLIP expects: float32 `[B, 3, size, size]`, normalised.
+
+    As the checkpoints were trained: the whole frame squeezed into a square, a Gaussian blur against aliasing where it shrinks
+    (sigma is half of the factor minus one, the kernel four sigmas wide), then bicubic with the corners aligned.
+    """
+    pixels = frames.permute(0, 3, 1, 2).float()  # b h w c -> b c h w
+    if pixels.shape[-2:] != (size, size):
+        if max(pixels.shape[-2:]) > size:
+            pixels = _blurred(_blurred(pixels, size).transpose(-2, -1), size).transpose(-2, -1)
+        pixels = F.interpolate(pixels, size=(size, size), mode="bicubic", align_corners=True)
+    mean, std = (pixels.new_tensor(values)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
+    return ((pixels + 1) / 2 - mean) / std
+
+
+def _blurred(pixels: Tensor, size: int) -> Tensor:
+    """`pixels` blurred along the last axis as needed to shrink it to `size`."""
+    sigma = max((pixels.shape[-1] / size - 1) / 2, 0.001)
+    reach = int(max(4 * sigma, 3)) // 2
+    offsets = torch.arange(-reach, reach + 1, device=pixels.device, dtype=pixels.dtype)
+    kernel = torch.exp(-offsets.square() / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).expand(pixels.shape[1], 1, 1, -1)
+    return F.conv2d(F.pad(pixels, (reach, reach, 0, 0), mode="reflect"), kernel, groups=pixels.shape[1])
+
+
+# Latent diffusion to diffusers
+
+
+def build_autoencoder(weights: Weights) -> "FrameAutoencoder":
+    """The autoencoder (diffusers' `AutoencoderKL`) from latent diffusion's keys without `first_stage_model.`, frozen.
+
+    Raises:
+        DamagedFile: missing, surplus or misshapen tensors.
+    """
+    from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
+
+    what = "autoencoder"
+    weights = {key: tensor for key, tensor in weights.items() if not key.startswith("loss.")}
+    levels = _count(weights, "encoder.down.")
+    config = {
+        "block_out_channels": [_present(weights, f"encoder.down.{at}.block.0.conv1.weight", what).shape[0] for at in range(levels)],
+        "down_block_types": ["DownEncoderBlock2D"] * levels,
+        "up_block_types": ["UpDecoderBlock2D"] * levels,
+        "layers_per_block": _count(weights, "encoder.down.0.block."),
+        "latent_channels": _present(weights, "post_quant_conv.weight", what).shape[0],
+        "scaling_factor": LATENT_SCALE,
+    }
+    converted = convert_ldm_vae_checkpoint(dict(weights), config)
+    if len(converted) != len(weights):
+        raise DamagedFile(f"{what}: {len(weights) - len(converted)} of {len(weights)} tensors have unknown names; get the checkpoint again")
+    return load_autoencoder(config, converted)
+
+
+def load_autoencoder(config: Mapping[str, object], weights: Weights) -> "FrameAutoencoder":
+    """The autoencoder of a diffusers configuration around diffusers' keys, frozen."""
+    from diffusers import AutoencoderKL
+
+    return FrameAutoencoder(filled(lambda: AutoencoderKL.from_config(config), weights, "autoencoder").requires_grad_(requires_grad=False))
+
+
+class FrameAutoencoder(nn.Module):
+    """Frames to latents and back, one frame at a time, so that neither memory nor the result depends on how many there are."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.scale: float = net.config.scaling_factor
+
+    def encode(self, frames: Tensor, *, noise: Tensor | None = None) -> Tensor:
+        """Frames `[N, H, W, 3]` in [-1, 1] to latents `[N, H/8, W/8, 4]`: the posterior's mean, or with `noise` (its shape) a sample."""
+        dtype = next(self.net.parameters()).dtype
+        posteriors = [self.net.encode(frame.permute(0, 3, 1, 2).to(dtype)).latent_dist for frame in frames.split(1)]
+        latents = torch.cat([each.mean for each in posteriors]).permute(0, 2, 3, 1)  # n c h w -> n h w c
+        if noise is not None:
+            latents = latents + torch.cat([each.std for each in posteriors]).permute(0, 2, 3, 1) * noise
+        return self.scale * latents
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents `[N, H/8, W/8, 4]` to frames `[N, H, W, 3]`, about [-1, 1]."""
+        dtype = next(self.net.parameters()).dtype
+        scaled = (latents / self.scale).permute(0, 3, 1, 2).to(dtype)  # n h w c -> n c h w
+        return torch.cat([self.net.decode(each).sample for each in scaled.split(1)]).permute(0, 2, 3, 1)
+
+
+class Conditioner(nn.Module):
+    """The first frame as the U-Net's context: the empty text's tokens, then the image's."""
+
+    def __init__(self, image_encoder: nn.Module, resampler: nn.Module, empty_text: Tensor) -> None:
+        super().__init__()
+        self.image_encoder = image_encoder
+        self.resampler = resampler
+        self.register_buffer("empty_text", empty_text, persistent=False)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """First frames `[B, H, W, 3]` in [-1, 1] to context `[B, 77 + 256, 1024]`."""
+        pixels = clip_pixels(frames, self.image_encoder.config.image_size)
+        image = self.resampler(self.image_encoder(pixels).last_hidden_state.to(self.resampler.latents.dtype))
+        return torch.cat([self.empty_text.to(image).expand(len(frames), -1, -1), image], dim=1)
