@@ -9,16 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from worldsim.errors import DamagedFile
+from worldsim.models.vid2world.openclip import IMAGE_NAMES, clip_pixels, from_open_clip
 from worldsim.models.vid2world.resampler import Resampler, ResamplerConfig
 from worldsim.models.vid2world.towers import (
     LATENT_SCALE,
     Conditioner,
     build_autoencoder,
     build_image_encoder,
-    clip_pixels,
     empty_text_of,
     filled,
-    from_open_clip,
     load_image_encoder,
 )
 
@@ -157,21 +156,15 @@ def test_a_wrong_image_tower_is_refused(change, reason):
 def test_old_names_of_the_image_tower_are_read():
     weights = tiny.image_tower()
     tower = build_image_encoder(weights)
-    again = load_image_encoder(tower.config, {f"vision_model.{key}": value for key, value in from_open_clip_image(weights).items()})
+    again = load_image_encoder(tower.config, {f"vision_model.{key}": value for key, value in from_open_clip(weights, IMAGE_NAMES).items()})
     pixels = torch.randn(1, 3, 12, 12)
     assert torch.equal(tower(pixels).last_hidden_state, again(pixels).last_hidden_state)
-
-
-def from_open_clip_image(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    from worldsim.models.vid2world.towers import IMAGE_NAMES
-
-    return from_open_clip(weights, IMAGE_NAMES)
 
 
 def test_splitting_a_joint_projection_copies_nothing():
     weights = tiny.image_tower()
     joint = weights["transformer.resblocks.0.attn.in_proj_weight"]
-    converted = from_open_clip_image(weights)
+    converted = from_open_clip(weights, IMAGE_NAMES)
     parts = [converted[f"encoder.layers.0.self_attn.{which}_proj.weight"] for which in "qkv"]
     assert torch.equal(torch.cat(parts), joint)
     assert all(part.untyped_storage().data_ptr() == joint.untyped_storage().data_ptr() for part in parts)

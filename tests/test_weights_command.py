@@ -1,19 +1,50 @@
 """`worldsim weights`: tiny checkpoints under the official names, converted, saved, read back and refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tiny_vid2world as tiny
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from worldsim.data.files import sha256_of
 from worldsim.errors import DamagedFile, InvalidInput
 from worldsim.experiments import cli
 from worldsim.models.vid2world import convert as conversion
+from worldsim.models.vid2world.config import Vid2WorldConfig
 from worldsim.models.vid2world.convert import Choices, convert, schedule_buffers, schedule_differences
+from worldsim.models.vid2world.keys import is_action, official_names
 from worldsim.models.vid2world.pretrained import Vid2WorldParts
+from worldsim.models.vid2world.resampler import ResamplerConfig
+
+RT1 = Choices("rt1")
+official_config = conversion.unet_config  # the fixtures put a tiny one in its place
+RESAMPLER = ResamplerConfig(tokens=6, width=64, depth=2, heads=2, image_width=tiny.IMAGE, context_width=tiny.TEXT)
+
+
+def unet_config(choices: Choices) -> Vid2WorldConfig:
+    """The official U-Net made tiny."""
+    sizes = {"model_channels": 16, "channel_mult": (1, 2), "res_blocks": 1, "attention_levels": (0,), "head_channels": 8, "init_heads": 2}
+    sizes |= {"norm_groups": 8, "context_size": tiny.TEXT, "tokens_per_frame": 3, "image_frames": 2, "latent_height": 4, "latent_width": 4}
+    return replace(official_config(choices), **sizes)
+
+
+def checkpoint(*, base: bool = False) -> dict[str, Tensor]:
+    """A whole checkpoint of Vid2World RT1, or of DynamiCrafter."""
+    own = replace(unet_config(RT1), causal=False).build().state_dict()
+    named = {official: own[name] for official, name in official_names(own, base=base).items() if not (base and is_action(official))}
+    parts = {
+        "model.diffusion_model.": {key: tiny.draw(*value.shape) for key, value in named.items()},
+        "image_proj_model.": RESAMPLER.build().state_dict(),
+        "first_stage_model.": tiny.autoencoder(),
+        "embedder.model.visual.": tiny.image_tower(),
+        "cond_stage_model.model.": tiny.text_tower(),
+        "": schedule_buffers(),
+    }
+    return {prefix + key: value.float() for prefix, tensors in parts.items() for key, value in tensors.items()}
 
 
 def silent(line: str) -> None:
@@ -24,7 +55,7 @@ def silent(line: str) -> None:
 def weights():
     """A whole Vid2World RT1 checkpoint, tiny."""
     torch.manual_seed(0)
-    return tiny.checkpoint()
+    return checkpoint()
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +67,14 @@ def ckpt(weights, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch):
-    monkeypatch.setattr(conversion, "unet_config", tiny.unet_config)
+    monkeypatch.setattr(conversion, "unet_config", unet_config)
 
 
 @pytest.fixture(scope="module")
 def parts(ckpt):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conversion, "unet_config", tiny.unet_config)
-        return convert(ckpt, Choices("rt1"), say=silent)
+        patch.setattr(conversion, "unet_config", unet_config)
+        return convert(ckpt, RT1, say=silent)
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +109,9 @@ def test_every_value_of_the_source_is_kept(weights, parts):
     assert torch.equal(parts.resampler.latents, weights["image_proj_model.latents"])
     assert torch.equal(parts.autoencoder.net.quant_conv.bias, weights["first_stage_model.quant_conv.bias"])
     assert torch.equal(parts.image_encoder.state_dict()["pre_layrnorm.bias"], weights["embedder.model.visual.ln_pre.bias"])
-    assert sum(each.numel() for each in parts.unet.parameters()) == sum(
-        each.numel() for each in tiny.part(weights, "model.diffusion_model.")
-    )
+    assert sum(each.numel() for each in parts.unet.parameters()) == sum(each.numel() for each in conversion.part(weights, "U-Net").values())
     frames = torch.rand(2, 16, 24, 3) * 2 - 1
-    assert parts.conditioner()(frames).shape == (2, tiny.LENGTH + tiny.RESAMPLER.tokens, tiny.TEXT)
+    assert parts.conditioner()(frames).shape == (2, tiny.LENGTH + RESAMPLER.tokens, tiny.TEXT)
 
 
 def test_what_is_saved_is_what_is_read(parts, folder):
@@ -124,7 +153,7 @@ def test_the_config_and_the_card_say_what_it_is(folder, ckpt):
 
 def test_half_precision_stays_half(weights, tmp_path):
     path = saved(tmp_path / "half.safetensors", {key: value.half() for key, value in weights.items()})
-    convert(path, Choices("rt1"), say=silent).save_pretrained(tmp_path / "model")
+    convert(path, RT1, say=silent).save_pretrained(tmp_path / "model")
     again = Vid2WorldParts.from_pretrained(tmp_path / "model")
     assert {each.dtype for module in modules(again).values() for each in module.parameters()} == {torch.float16}
     assert again.empty_text.dtype == torch.float16
@@ -191,11 +220,11 @@ def test_missing_towers_come_from_another_file(weights, ckpt, parts, tmp_path):
     for prefix in ("embedder.", "first_stage_model.", "cond_stage_model."):
         bare = without(bare, prefix)
     path = saved(tmp_path / "bare.safetensors", bare)
-    found = convert(path, Choices("rt1"), towers=ckpt, say=silent)
+    found = convert(path, RT1, towers=ckpt, say=silent)
     assert torch.equal(found.empty_text, parts.empty_text)
     assert torch.equal(found.image_encoder.state_dict()["pre_layrnorm.bias"], parts.image_encoder.state_dict()["pre_layrnorm.bias"])
     with pytest.raises(InvalidInput, match=r"lacks the autoencoder \(first_stage_model\.\.\.\.\); type towers=FILE"):
-        convert(path, Choices("rt1"), say=silent)
+        convert(path, RT1, say=silent)
 
 
 @pytest.mark.parametrize("kind", ["npy", "safetensors"])
@@ -207,14 +236,14 @@ def test_the_empty_text_may_be_a_file(weights, tmp_path, kind):
         np.save(path, text.numpy())
     else:
         save_file({"empty": text}, path)
-    assert torch.equal(convert(source, Choices("rt1"), empty_text=path, say=silent).empty_text, text)
+    assert torch.equal(convert(source, RT1, empty_text=path, say=silent).empty_text, text)
 
 
 @pytest.mark.parametrize("shape", [(77, 5), (3, 128), (1, 77, 128)])
 def test_a_wrong_empty_text_is_refused(ckpt, tmp_path, shape):
     np.save(tmp_path / "text.npy", np.zeros(shape, np.float32))
     with pytest.raises(InvalidInput, match="expected"):
-        convert(ckpt, Choices("rt1"), empty_text=tmp_path / "text.npy", say=silent)
+        convert(ckpt, RT1, empty_text=tmp_path / "text.npy", say=silent)
 
 
 @pytest.mark.parametrize(
@@ -222,13 +251,13 @@ def test_a_wrong_empty_text_is_refused(ckpt, tmp_path, shape):
     [
         (lambda w: w, Choices("csgo"), "takes actions of 13 numbers, csgo has 51; type domain=rt1"),
         (lambda w: w, Choices("rt1", base=True), "never transformed again; type base=false"),
-        (lambda w: without(w, "model.diffusion_model.action_emb"), Choices("rt1"), "type base=true"),
-        (lambda w: without(w, "model."), Choices("rt1"), "holds no U-Net"),
-        (lambda w: without(w, "image_proj_model."), Choices("rt1"), "no other file can replace"),
-        (lambda w: without(w, "cond_stage_model."), Choices("rt1"), "or empty_text=FILE"),
-        (lambda w: without(w, "image_proj_model.latents"), Choices("rt1"), "image projector: latents is missing"),
-        (lambda w: without(w, "model.diffusion_model.out.0.weight"), Choices("rt1"), "out.0.weight"),
-        (lambda w: w | {"model.diffusion_model.surprise": torch.zeros(1)}, Choices("rt1"), "surprise"),
+        (lambda w: without(w, "model.diffusion_model.action_emb"), RT1, "type base=true"),
+        (lambda w: without(w, "model."), RT1, "holds no U-Net"),
+        (lambda w: without(w, "image_proj_model."), RT1, "no other file can replace"),
+        (lambda w: without(w, "cond_stage_model."), RT1, "or empty_text=FILE"),
+        (lambda w: without(w, "image_proj_model.latents"), RT1, "image projector: latents is missing"),
+        (lambda w: without(w, "model.diffusion_model.out.0.weight"), RT1, "out.0.weight"),
+        (lambda w: w | {"model.diffusion_model.surprise": torch.zeros(1)}, RT1, "surprise"),
     ],
 )
 def test_a_file_that_is_not_what_was_said_is_refused(weights, tmp_path, change, choices, reason):
@@ -238,16 +267,49 @@ def test_a_file_that_is_not_what_was_said_is_refused(weights, tmp_path, change, 
     assert "\n" not in str(refused.value)
 
 
-def test_a_base_becomes_causal(weights, tmp_path):
-    path = saved(tmp_path / "base.safetensors", tiny.as_base(weights))
+def test_a_base_becomes_causal(tmp_path):
+    weights = checkpoint(base=True)
+    path = saved(tmp_path / "base.safetensors", weights)
     made = {name: convert(path, Choices("rt1", base=True, transfer=name), say=silent) for name in ("shift", "extrapolative")}
-    key = next(key for key in weights if key.endswith("temopral_conv.conv1.2.conv3d.weight"))
-    centred = weights[key][..., 0, 0]  # the tiny base's taps are those of the tiny Vid2World
-    causal = {name: parts.unet.state_dict()[tiny.unet_key(key)][..., 0, 0] for name, parts in made.items()}
+    centred = weights["model.diffusion_model.input_blocks.1.0.temopral_conv.conv1.2.weight"]
+    causal = {name: parts.unet.inputs[1][0].over_time.stages[0].conv.weight for name, parts in made.items()}
     torch.testing.assert_close(causal["shift"], centred)
-    before, now, after = centred.unbind(-1)
-    torch.testing.assert_close(causal["extrapolative"], torch.stack([0 * now, before - after, now + 2 * after], -1))
+    before, now, after = centred.unbind(2)
+    torch.testing.assert_close(causal["extrapolative"], torch.stack([0 * now, before - after, now + 2 * after], 2))
     assert "made causal" in made["shift"].title
+    assert torch.equal(made["shift"].unet.action_mlp[0].weight, made["extrapolative"].unet.action_mlp[0].weight)
+    made["shift"].save_pretrained(tmp_path / "model")
+    again = Vid2WorldParts.from_pretrained(tmp_path / "model").unet.state_dict()
+    assert all(torch.equal(value, again[key]) for key, value in made["shift"].unet.state_dict().items())
+    with pytest.raises(InvalidInput, match="type base=true"):
+        convert(path, RT1, say=silent)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("norm", ["clip", "frame"])
+def test_a_folder_that_was_read_predicts_what_it_did_before(ckpt, tmp_path, norm):
+    parts = convert(ckpt, Choices("rt1", norm=norm, head="symmetric", image_tokens="per_frame"), say=silent)
+    parts.save_pretrained(tmp_path / "model")
+    again = Vid2WorldParts.from_pretrained(tmp_path / "model")
+    assert (again.unet.config, again.unet.config.norm) == (parts.unet.config, norm)
+    clip = {"x": torch.randn(1, 3, 8, 4, 4), "timesteps": torch.tensor([[39, 39, 500]]), "actions": torch.randn(1, 3, 13)}
+    clip |= {"known": torch.ones(1, 3), "context": parts.conditioner()(torch.rand(1, 8, 8, 3)), "fps": torch.tensor([3])}
+    assert torch.equal(again.unet(**clip), parts.unet(**clip))
+
+
+@pytest.mark.parametrize(
+    ("domain", "size", "kind", "frames"), [("rt1", 13, "continuous", 16), ("csgo", 51, "multi_hot", 16), ("recon", 3, "continuous", 20)]
+)
+def test_each_domain_has_its_u_net(domain, size, kind, frames):
+    config = official_config(Choices(domain, norm="frame", head="symmetric", image_tokens="per_frame"))
+    assert (config.action_size, config.action_kind, config.frames) == (size, kind, frames)
+    assert (config.norm, config.head, config.image_tokens) == ("frame", "symmetric", "per_frame")
+    with torch.device("meta"):
+        names = official_names(replace(config, causal=False).build().state_dict())
+    weights = {f"model.diffusion_model.{name}": torch.empty(size, 1) for name in names}
+    weights |= {key: torch.empty(1, size) for key in weights if key.endswith("action_emb_proj.0.weight")}
+    assert conversion.action_size(weights) == size
+    assert domain in conversion.kind_of(weights)
 
 
 def test_the_command_converts_and_checks(ckpt, tmp_path, capsys):

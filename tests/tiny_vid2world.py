@@ -3,10 +3,6 @@
 import torch
 from torch import Tensor
 
-from worldsim.models.vid2world.config import Vid2WorldConfig
-from worldsim.models.vid2world.convert import ACTION_SIZES, Choices, schedule_buffers
-from worldsim.models.vid2world.resampler import ResamplerConfig
-
 IMAGE, PATCH, SIDE = 160, 4, 3  # width of the image tower (2 heads of 80), pixels of a patch, patches per side
 TEXT, WORDS, LENGTH = 128, 50, 77
 
@@ -96,29 +92,3 @@ def autoencoder(widths: tuple[int, ...] = (32, 64), blocks: int = 1) -> dict[str
         if level > 0:
             found |= conv(f"decoder.up.{level}.upsample.conv", width, width)
     return found
-
-
-RESAMPLER = ResamplerConfig(tokens=6, width=64, depth=2, heads=2, image_width=IMAGE, context_width=TEXT)
-
-
-def unet_config(choices: Choices) -> Vid2WorldConfig:
-    """The official U-Net made tiny."""
-    return Vid2WorldConfig(action_size=ACTION_SIZES[choices.domain])
-
-
-def part(weights: dict[str, Tensor], prefix: str) -> list[Tensor]:
-    return [value for key, value in weights.items() if key.startswith(prefix)]
-
-
-def checkpoint(choices: Choices = Choices("rt1")) -> dict[str, Tensor]:
-    """A whole Vid2World checkpoint."""
-    unet = {key: draw(*value.shape) for key, value in unet_config(choices).build().state_dict().items()}
-    parts = {
-        "model.diffusion_model.": unet,
-        "image_proj_model.": RESAMPLER.build().state_dict(),
-        "first_stage_model.": autoencoder(),
-        "embedder.model.visual.": image_tower(),
-        "cond_stage_model.model.": text_tower(),
-        "": schedule_buffers(),
-    }
-    return {prefix + key: value.float() for prefix, tensors in parts.items() for key, value in tensors.items()}

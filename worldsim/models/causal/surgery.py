@@ -12,7 +12,7 @@ from torch import nn
 
 from worldsim.errors import InvalidInput, UnknownName
 from worldsim.models.causal.kernels import check_transfer
-from worldsim.models.causal.layers import Remembers
+from worldsim.models.causal.layers import Positions, Remembers
 from worldsim.models.causal.plan import (
     CONVERTERS,
     NORMS,
@@ -74,7 +74,7 @@ def causalize(
     if window is not None and (not isinstance(window, int) or window < 1):
         raise InvalidInput(f"window is {window}, expected at least 1 earlier frame, or None for all")
     for path, layer in module.named_modules():
-        if isinstance(layer, Remembers):
+        if isinstance(layer, Remembers) and not isinstance(layer, Positions) and getattr(layer, "causal", True):
             raise InvalidInput(f"{path} is causal already; causalize a network as it was pretrained")
     plan = Plan(module, transfer=check_transfer(transfer), norm=norm, window=window, order=order, frame_wise=classes)
     _survey(plan, "", module, within=False)

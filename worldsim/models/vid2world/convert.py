@@ -18,7 +18,7 @@ from worldsim.data.files import sha256_of
 from worldsim.diffusion.schedule import SHRINK_END, SHRINK_LAST, TIMESTEPS, ddpm_signal, zero_terminal_snr
 from worldsim.errors import DamagedFile, InvalidInput
 from worldsim.models.vid2world.config import Vid2WorldConfig
-from worldsim.models.vid2world.loading import load_unet, read_weights
+from worldsim.models.vid2world.loading import load_base, load_unet, read_weights
 from worldsim.models.vid2world.pretrained import Vid2WorldParts
 from worldsim.models.vid2world.resampler import Resampler, ResamplerConfig
 from worldsim.models.vid2world.towers import build_autoencoder, build_image_encoder, empty_text_of, filled
@@ -33,6 +33,7 @@ PREFIXES = {
 TRAINED = ("U-Net", "image projector")  # of these another checkpoint's are no replacement
 ACTION_SIZES = {"rt1": 13, "csgo": 51, "recon": 3}
 TEXT_LENGTH = 77
+ACTION_SEED = 0
 STALE = 1e-3  # half precision comes nearer than this; the tables with and without zero terminal signal are 3.5e-2 apart
 
 Weights = Mapping[str, Tensor]
@@ -130,12 +131,27 @@ def check_part(name: str, weights: Weights, choices: Choices) -> None:
 
 def unet_config(choices: Choices) -> Vid2WorldConfig:
     """The official U-Net's sizes for these choices."""
-    return Vid2WorldConfig(action_size=ACTION_SIZES[choices.domain])
+    return Vid2WorldConfig(
+        action_size=ACTION_SIZES[choices.domain],
+        action_kind="multi_hot" if choices.domain == "csgo" else "continuous",
+        frames=20 if choices.domain == "recon" else 16,
+        norm=choices.norm,
+        head=choices.head,
+        image_tokens=choices.image_tokens,
+    )
 
 
 def build_unet(weights: Weights, choices: Choices) -> nn.Module:
-    """The U-Net around `weights`."""
-    return load_unet(weights, unet_config(choices))
+    """The causal U-Net around the tensors of its part; a base is transferred, and its action embedding drawn the same way every time.
+
+    Raises:
+        DamagedFile: missing, surplus or misshapen tensors.
+    """
+    if not choices.base:
+        return load_unet(weights, unet_config(choices))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(ACTION_SEED)
+        return load_base(weights, unet_config(choices), choices.transfer)
 
 
 # The schedule's buffers
