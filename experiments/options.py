@@ -20,5 +20,5 @@ def option(default: Any, meaning: str, *, choices: Sequence[str] = (), least: fl
 
 def recipe(config: Any) -> dict[str, Any]:
     """What a trained result depends on: every key but where things lie and what they run on."""
-    elsewhere = ("data", "out", "init", "autoencoder", "device", "threads", "compile", "checkpointing", "save_seconds")
+    elsewhere = ("data", "out", "init", "autoencoder", "device", "threads", "compile", "checkpointing", "fsdp", "save_seconds")
     return {key: value for key, value in vars(config).items() if key not in elsewhere}

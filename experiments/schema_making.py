@@ -95,6 +95,8 @@ class TrainConfig:
     seed: int = option(0, SEED, least=0)
     threads: int = option(0, THREADS, least=0)
     compile: bool = option(default=False, meaning="compile the network with torch.compile")
+    accumulate: int = option(1, "batches whose gradients make one optimizer step", least=1)
+    fsdp: bool = option(default=False, meaning="shard weights and optimizer over the processes of torchrun; else each holds all")
     checkpointing: bool = option(default=False, meaning="compute activations twice rather than keep them, to save memory")
     precision: str = option(
         "auto",

@@ -24,6 +24,8 @@ from worldsim.load import (
 from worldsim.registry import POLICIES, TRUTHS, VERIFIERS, WORLD_MODELS
 from worldsim.types import Policy, Task, Verifier, WorldModel, WorldSpec
 
+SAMPLER_KEYS = ("steps", "guidance", "history")  # of a checkpoint's sampler, what a command may replace
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -115,24 +117,29 @@ def world_model_facts(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a world model is known by in results.json, and the whole config of its checkpoint (empty for a registered one)."""
     if name in WORLD_MODELS:
         return {"name": name, "sha256": None, "parameters": None, "leak": None}, {}
-    from worldsim.models.checkpoint import read_config
+    from worldsim.simulator import read_world_model
 
-    config = read_config(find_checkpoint("world model", name, WORLD_MODELS.names()), "world_model")
-    return {"name": part_name(name)} | {key: config.get(key) for key in ("sha256", "parameters", "leak")}, config
+    config = read_world_model(find_checkpoint("world model", name, WORLD_MODELS.names()))
+    facts = {"name": part_name(name)} | {key: config.get(key) for key in ("sha256", "parameters", "leak")}
+    if isinstance(facts["parameters"], dict):  # of several networks
+        facts["parameters"] = sum(facts["parameters"].values())
+    return facts, config
 
 
 def sampler_facts(model_config: dict[str, Any], config: Any) -> dict[str, Any]:
     """How frames are drawn: the checkpoint's sampler with what `config` replaces, and the precision that "auto" means here."""
     from worldsim.models.cpu import choose_precision
+    from worldsim.simulator import stored_sampler
 
-    given = {key: getattr(config, key) for key in ("steps", "guidance", "history")}
+    given = {key: getattr(config, key) for key in SAMPLER_KEYS}
     replaced = {key: value for key, value in given.items() if value is not None}
-    return model_config.get("sampler", {}) | replaced | {"precision": choose_precision(config.precision, config.device)}
+    stored = stored_sampler(model_config) if model_config else {}
+    return stored | replaced | {"precision": choose_precision(config.precision, config.device)}
 
 
 def open_model(config: Any) -> WorldModel:
     """The world model that `config` asks for, with its sampler's options."""
-    options = {"steps": config.steps, "guidance": config.guidance, "history": config.history}
+    options = {key: getattr(config, key) for key in SAMPLER_KEYS}
     if config.precision != "auto":
         options["precision"] = config.precision
     return load_world_model(config.world_model, device=config.device, **options)

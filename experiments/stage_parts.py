@@ -43,18 +43,25 @@ def parts_before(config: TrainConfig, preset: ModelPreset, frame_size: tuple[int
     Raises:
         InvalidInput: the stage before has not been trained yet, or its sizes are not those of the data.
     """
-    from worldsim.models.checkpoint import load_checkpoint, read_config
+    from worldsim.models.checkpoint import load_checkpoint
     from worldsim.training.stages import BEFORE
 
     before = BEFORE[config.stage]
     folder = Path(config.init) if config.init else Path(config.out) / before
-    if (folder / "config.json").exists() and json.loads((folder / "config.json").read_text(encoding="utf-8")).get("kind") == "autoencoder":
+    kind = _kind_at(folder)
+    if kind == "autoencoder":
         return _begun(config, preset, frame_size, action, _autoencoder_at(folder))
-    if (folder / "config.json").exists():
-        read_config(folder, "world_model")
+    if kind == "vid2world":
+        return _converted(config, preset, folder, frame_size, action)
+    if kind is not None:
         return _continued(config, load_checkpoint(folder, "world_model"), frame_size, action)
     if preset.folder and not config.init:
         return _begun(config, preset, frame_size, action, _given_autoencoder(config))
+    if preset.kind == "vid2world":
+        raise InvalidInput(
+            f"{config.world_model} begins at the authors' weights; type: worldsim weights action=convert source=FILE out=FOLDER "
+            f"domain={config.world_model}, then init=FOLDER"
+        )
     if preset.pretrained or config.init:
         raise InvalidInput(
             f"{folder} holds no checkpoint, and stage {config.stage} begins there; "
@@ -62,6 +69,12 @@ def parts_before(config: TrainConfig, preset: ModelPreset, frame_size: tuple[int
         )
     print(f"{folder} holds no checkpoint; {config.world_model} begins with random weights")
     return _begun(config, preset, frame_size, action, fresh_autoencoder(preset, frame_size[0]))
+
+
+def _kind_at(folder: Path) -> str | None:
+    """What the checkpoint in `folder` is; None where there is none."""
+    path = folder / "config.json"
+    return json.loads(path.read_text(encoding="utf-8")).get("kind", "") if path.exists() else None
 
 
 def _begun(config: TrainConfig, preset: ModelPreset, frame_size: tuple[int, int], action: ActionSpec, autoencoder: Any) -> Parts:
@@ -87,6 +100,26 @@ def _fresh_network(preset: ModelPreset, latent_shape: tuple[int, int, int], acti
         raise InvalidInput(f"latents are {height} x {width}, and this network takes square ones; import with another size=")
     sizes = {"latent_channels": channels, "latent_size": height, "action_size": action_size}
     return build_network({"network_kind": preset.kind, "network": preset.network | sizes})
+
+
+def _converted(config: TrainConfig, preset: ModelPreset, folder: Path, frame_size: tuple[int, int], action: ActionSpec) -> Parts:
+    """The authors' network, converted.
+
+    Raises:
+        InvalidInput: another number of actions, or frames of another size, than the data or the preset have.
+    """
+    from worldsim.models.vid2world.network import opened
+
+    spec, network, autoencoder = opened(folder)
+    asked = preset.network.get("action_size", action.size)
+    if not spec.action.size == asked == action.size:
+        raise InvalidInput(
+            f"{folder} takes actions of {spec.action.size} numbers, {config.world_model} of {asked}, the data have {action.size}; "
+            "choose the world_model= and the data of one domain"
+        )
+    if (spec.height, spec.width) != frame_size:
+        raise InvalidInput(f"{folder} sees {spec.height} x {spec.width} frames, the data have {frame_size[0]} x {frame_size[1]}")
+    return Parts(network.to(config.device), autoencoder.to(config.device), action, frame_size, preset.prediction, preset.schedule)
 
 
 def _continued(config: TrainConfig, checkpoint: Any, frame_size: tuple[int, int], action: ActionSpec) -> Parts:

@@ -58,7 +58,8 @@ def _folder(folder: Path) -> Iterator[tuple[str, str]]:
 
 def _file(path: Path, choices: "Choices") -> Iterator[tuple[str, str]]:
     from worldsim.models.vid2world import convert
-    from worldsim.models.vid2world.loading import read_weights
+    from worldsim.models.vid2world.buffers import schedule_differences, schedule_line
+    from worldsim.models.vid2world.files import read_weights
 
     weights = read_weights(path)
     choices = convert.as_it_is(weights, choices)
@@ -69,7 +70,7 @@ def _file(path: Path, choices: "Choices") -> Iterator[tuple[str, str]]:
         found = convert.part(weights, name)
         yield name, f"{convert.counted(found)}; {_fit(lambda name=name: convert.check_part(name, weights, choices))}" if found else "absent"
     yield from _rest(weights, tuple(convert.PREFIXES.values()))
-    yield "schedule", _fit(lambda: convert.schedule_line(weights, convert.schedule_differences(weights)))
+    yield "schedule", _fit(lambda: schedule_line(weights, schedule_differences(weights)))
 
 
 def _rest(weights: "Weights", known: tuple[str, ...]) -> Iterator[tuple[str, str]]:

@@ -14,9 +14,10 @@ from worldsim.data.files import sha256_of
 from worldsim.errors import DamagedFile, InvalidInput
 from worldsim.experiments import cli
 from worldsim.models.vid2world import convert as conversion
+from worldsim.models.vid2world.buffers import schedule_buffers, schedule_differences
 from worldsim.models.vid2world.config import Vid2WorldConfig
-from worldsim.models.vid2world.convert import Choices, convert, schedule_buffers, schedule_differences
-from worldsim.models.vid2world.keys import is_action, official_names
+from worldsim.models.vid2world.convert import Choices, convert
+from worldsim.models.vid2world.loading import official_weights
 from worldsim.models.vid2world.pretrained import Vid2WorldParts
 from worldsim.models.vid2world.resampler import ResamplerConfig
 
@@ -27,22 +28,21 @@ RESAMPLER = ResamplerConfig(tokens=6, width=64, depth=2, heads=2, image_width=ti
 
 def unet_config(choices: Choices) -> Vid2WorldConfig:
     """The official U-Net made tiny."""
-    sizes = {"model_channels": 16, "channel_mult": (1, 2), "res_blocks": 1, "attention_levels": (0,), "head_channels": 8, "init_heads": 2}
-    sizes |= {"norm_groups": 8, "context_size": tiny.TEXT, "tokens_per_frame": 3, "image_frames": 2, "latent_height": 4, "latent_width": 4}
+    sizes = {"model_channels": 32, "channel_mult": (1, 2), "num_res_blocks": 1, "attention_at": (1,), "head_channels": 16}
+    sizes |= {"context_dim": tiny.TEXT, "tokens_per_frame": 3, "frames": 2, "latent_height": 4, "latent_width": 4}
     return replace(official_config(choices), **sizes)
 
 
 def checkpoint(*, base: bool = False) -> dict[str, Tensor]:
     """A whole checkpoint of Vid2World RT1, or of DynamiCrafter."""
-    own = replace(unet_config(RT1), causal=False).build().state_dict()
-    named = {official: own[name] for official, name in official_names(own, base=base).items() if not (base and is_action(official))}
+    config = unet_config(RT1)
+    named = official_weights((replace(config, causal=False, action_size=0) if base else config).build())
     parts = {
-        "model.diffusion_model.": {key: tiny.draw(*value.shape) for key, value in named.items()},
+        "": {key: tiny.draw(*value.shape) for key, value in named.items()} | schedule_buffers(),
         "image_proj_model.": RESAMPLER.build().state_dict(),
         "first_stage_model.": tiny.autoencoder(),
         "embedder.model.visual.": tiny.image_tower(),
         "cond_stage_model.model.": tiny.text_tower(),
-        "": schedule_buffers(),
     }
     return {prefix + key: value.float() for prefix, tensors in parts.items() for key, value in tensors.items()}
 
@@ -272,12 +272,16 @@ def test_a_base_becomes_causal(tmp_path):
     path = saved(tmp_path / "base.safetensors", weights)
     made = {name: convert(path, Choices("rt1", base=True, transfer=name), say=silent) for name in ("shift", "extrapolative")}
     centred = weights["model.diffusion_model.input_blocks.1.0.temopral_conv.conv1.2.weight"]
-    causal = {name: parts.unet.inputs[1][0].over_time.stages[0].conv.weight for name, parts in made.items()}
+    causal = {
+        name: official_weights(parts.unet)["model.diffusion_model.input_blocks.1.0.temopral_conv.conv1.2.conv3d.weight"]
+        for name, parts in made.items()
+    }
     torch.testing.assert_close(causal["shift"], centred)
     before, now, after = centred.unbind(2)
     torch.testing.assert_close(causal["extrapolative"], torch.stack([0 * now, before - after, now + 2 * after], 2))
     assert "made causal" in made["shift"].title
-    assert torch.equal(made["shift"].unet.action_mlp[0].weight, made["extrapolative"].unet.action_mlp[0].weight)
+    action = "model.diffusion_model.action_emb_proj.0.weight"
+    assert torch.equal(*(official_weights(parts.unet)[action] for parts in made.values()))
     made["shift"].save_pretrained(tmp_path / "model")
     again = Vid2WorldParts.from_pretrained(tmp_path / "model").unet.state_dict()
     assert all(torch.equal(value, again[key]) for key, value in made["shift"].unet.state_dict().items())
@@ -298,18 +302,18 @@ def test_a_folder_that_was_read_predicts_what_it_did_before(ckpt, tmp_path, norm
 
 
 @pytest.mark.parametrize(
-    ("domain", "size", "kind", "frames"), [("rt1", 13, "continuous", 16), ("csgo", 51, "multi_hot", 16), ("recon", 3, "continuous", 20)]
+    ("domain", "size", "kind", "window"), [("rt1", 13, "continuous", 16), ("csgo", 51, "multi_hot", 16), ("recon", 3, "continuous", 20)]
 )
-def test_each_domain_has_its_u_net(domain, size, kind, frames):
+def test_each_domain_has_its_u_net(domain, size, kind, window):
     config = official_config(Choices(domain, norm="frame", head="symmetric", image_tokens="per_frame"))
-    assert (config.action_size, config.action_kind, config.frames) == (size, kind, frames)
+    assert (config.action_size, config.action_kind, config.window) == (size, kind, window)
     assert (config.norm, config.head, config.image_tokens) == ("frame", "symmetric", "per_frame")
     with torch.device("meta"):
-        names = official_names(replace(config, causal=False).build().state_dict())
-    weights = {f"model.diffusion_model.{name}": torch.empty(size, 1) for name in names}
-    weights |= {key: torch.empty(1, size) for key in weights if key.endswith("action_emb_proj.0.weight")}
+        weights = official_weights(config.build())
     assert conversion.action_size(weights) == size
     assert domain in conversion.kind_of(weights)
+    assert conversion.as_it_is(weights, Choices("rt1", base=True)) == Choices(domain)
+    conversion.check_kind("file", weights, Choices(domain))
 
 
 def test_the_command_converts_and_checks(ckpt, tmp_path, capsys):

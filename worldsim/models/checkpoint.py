@@ -62,8 +62,8 @@ def _stored(tensor: Tensor) -> Tensor:
     return tensor.half() if tensor.is_floating_point() else tensor.clone()
 
 
-def read_config(folder: str | Path, kind: str) -> dict[str, Any]:
-    """The values of a checkpoint without its weights.
+def read_config(folder: str | Path, *kinds: str) -> dict[str, Any]:
+    """The values of a checkpoint of one of these kinds without its weights.
 
     Raises:
         InvalidInput: no such checkpoint, or one of another kind.
@@ -71,13 +71,13 @@ def read_config(folder: str | Path, kind: str) -> dict[str, Any]:
     """
     path = Path(folder) / "config.json"
     if not path.exists():
-        raise InvalidInput(f"{folder} holds no checkpoint (no config.json); expected a {kind} folder, see: worldsim doctor")
+        raise InvalidInput(f"{folder} holds no checkpoint (no config.json); expected a {kinds[0]} folder, see: worldsim doctor")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DamagedFile(f"{path} is not JSON ({error}); get the checkpoint again") from error
-    if config.get("kind") != kind:
-        raise InvalidInput(f"{folder} holds a {config.get('kind')}, expected a {kind}")
+    if config.get("kind") not in kinds:
+        raise InvalidInput(f"{folder} holds a {config.get('kind')}, expected a {' or '.join(kinds)}")
     return config
 
 

@@ -182,6 +182,10 @@ class DiffusersUNet(nn.Module):
         """
         return neutral_context(self.unet, first_latents)
 
+    def save_memory(self) -> None:
+        """Compute activations twice in training rather than keep them."""
+        self.unet.enable_gradient_checkpointing()
+
     def remember(self, memory: Memory, frames: int) -> HistoryCache:
         """The cache after a pass over `frames` frames of history, which is one stream.
 

@@ -70,6 +70,10 @@ class VideoNetwork(Protocol):
         """The cache after a pass over `frames` frames that wrote to `memory`."""
         ...
 
+    def save_memory(self) -> None:
+        """Compute activations twice in training rather than keep them."""
+        ...
+
     def describe(self) -> dict:
         """The config as plain values."""
         ...

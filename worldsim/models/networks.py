@@ -20,7 +20,17 @@ def _diffusers(values: Mapping[str, Any]) -> nn.Module:
     return DiffusersUNetConfig(**values).build()
 
 
-BUILDERS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {"video_unet": _video_unet, "diffusers": _diffusers}
+def _vid2world(values: Mapping[str, Any]) -> nn.Module:
+    from worldsim.models.vid2world.network import build_vid2world
+
+    return build_vid2world(values)
+
+
+BUILDERS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
+    "video_unet": _video_unet,
+    "diffusers": _diffusers,
+    "vid2world": _vid2world,
+}
 
 
 def build_network(config: Mapping[str, Any]) -> nn.Module:

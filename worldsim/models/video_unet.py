@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from worldsim.errors import UnknownName
 from worldsim.models.actions import ActionEmbedding
@@ -68,6 +69,7 @@ class VideoUNet(nn.Module):
         self.leave = nn.Linear(widths[0], config.latent_channels * config.patch**2)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
+        self.checkpointing = False
         self.set_causal(causal=config.causal)
 
     def _layers(self, place: str, level: int) -> nn.ModuleList:
@@ -142,30 +144,36 @@ class VideoUNet(nn.Module):
         h = self.enter(_patch(x, self.config.patch)) + self.position
         skips = []
         for i, layers in enumerate(self.down):
-            h = _run(layers, h, emb, memory)
+            h = self._run(layers, h, emb, memory)
             skips.append(h)
             if i < len(self.shrink):
                 h = per_frame(self.shrink[i], h)
-        h = _run(self.middle, h, emb, memory)
+        h = self._run(self.middle, h, emb, memory)
         for i in reversed(range(len(self.up))):
-            h = _run(self.up[i], self.join[i](torch.cat([h, skips[i]], dim=-1)), emb, memory)
+            h = self._run(self.up[i], self.join[i](torch.cat([h, skips[i]], dim=-1)), emb, memory)
             if i > 0:
                 h = per_frame(lambda frames, i=i: F.pixel_shuffle(self.grow[i - 1](frames), 2), h)
         return _unpatch(self.leave(F.layer_norm(h, h.shape[-1:])), self.config.patch)
+
+    def _run(self, layers: nn.ModuleList, h: Tensor, emb: Tensor, memory: Memory) -> Tensor:
+        for layer in layers:
+            if self.checkpointing and self.training and torch.is_grad_enabled():
+                h = checkpoint(layer, h, emb, memory, use_reentrant=False)
+            else:
+                h = layer(h, emb, memory)
+        return h
 
     def remember(self, memory: Memory, frames: int) -> HistoryCache:
         """The cache after a pass over `frames` frames whose stream 0 is history."""
         return memory.after(frames, self.config.window)
 
+    def save_memory(self) -> None:
+        """Compute activations twice in training rather than keep them."""
+        self.checkpointing = True
+
     def describe(self) -> dict:
         """The config as plain values."""
         return asdict(self.config)
-
-
-def _run(layers: nn.ModuleList, h: Tensor, emb: Tensor, memory: Memory) -> Tensor:
-    for layer in layers:
-        h = layer(h, emb, memory)
-    return h
 
 
 def _waves(level: Tensor) -> Tensor:

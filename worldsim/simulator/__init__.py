@@ -1,6 +1,6 @@
 """The learned world behind the `WorldModel` protocol."""
 
-from worldsim.simulator.checkpoint import open_world_model, save_world_model
+from worldsim.simulator.checkpoint import open_world_model, read_world_model, save_world_model, stored_sampler
 from worldsim.simulator.denoising import HISTORY_STEP
 from worldsim.simulator.sampler import HISTORY_MODES, RELEASED, Sampler
 from worldsim.simulator.state import LatentState
@@ -14,5 +14,7 @@ __all__ = [
     "Sampler",
     "VideoWorldModel",
     "open_world_model",
+    "read_world_model",
     "save_world_model",
+    "stored_sampler",
 ]

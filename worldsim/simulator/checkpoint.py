@@ -1,17 +1,22 @@
 """World models on disk: a checkpoint folder with network, autoencoder, sampler and what the actions mean."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from worldsim.models.autoencoder import Autoencoder
 from worldsim.models.autoencoders import FrameAutoencoder, build_autoencoder
-from worldsim.models.checkpoint import load_checkpoint, parameter_count, save_checkpoint
+from worldsim.models.checkpoint import load_checkpoint, parameter_count, read_config, save_checkpoint
 from worldsim.models.cpu import choose_precision
 from worldsim.models.networks import build_network, network_facts
-from worldsim.simulator.sampler import Sampler
+from worldsim.simulator.sampler import RELEASED, Sampler
 from worldsim.simulator.world_model import VideoWorldModel
 from worldsim.types import ActionSpec, WorldSpec
+
+
+KINDS = ("world_model", "vid2world")  # the first is ours
 
 
 def save_world_model(
@@ -28,18 +33,42 @@ def save_world_model(
     return save_checkpoint(folder, "world_model", {"network": network, "autoencoder": autoencoder}, config | facts)
 
 
+def read_world_model(folder: str | Path) -> dict[str, Any]:
+    """The config of a world model folder: one of ours, or a converted Vid2World checkpoint.
+
+    Raises:
+        InvalidInput, DamagedFile: see `worldsim.models.checkpoint.read_config`.
+    """
+    return read_config(folder, *KINDS)
+
+
+def stored_sampler(config: Mapping[str, Any]) -> dict[str, Any]:
+    """How a world model is sampled when nothing else is asked for; a converted Vid2World checkpoint as its authors did."""
+    return dict(config["sampler"]) if config["kind"] == "world_model" else vars(RELEASED)
+
+
 def open_world_model(folder: str | Path, *, device: str = "cpu", precision: str = "auto", **sampler: object) -> VideoWorldModel:
     """Load a world model folder; `sampler` options that are not None replace its own (steps, guidance, history).
 
     Raises:
         InvalidInput, DamagedFile: see `worldsim.models.checkpoint.load_checkpoint`.
     """
-    checkpoint = load_checkpoint(folder, "world_model")
-    config = checkpoint.config
-    options = config["sampler"] | {name: value for name, value in sampler.items() if value is not None}
-    spec = WorldSpec(**(config["spec"] | {"action": ActionSpec(**config["spec"]["action"])}))
-    network = checkpoint.fill("network", build_network(config)).to(device)
-    autoencoder = checkpoint.fill("autoencoder", build_autoencoder(config)).to(device)
-    model = VideoWorldModel(spec, network, autoencoder, Sampler(**options), precision=choose_precision(precision, device))
+    config = read_world_model(folder)
+    options = Sampler(**(stored_sampler(config) | {name: value for name, value in sampler.items() if value is not None}))
+    spec, network, autoencoder = (_ours if config["kind"] == "world_model" else _converted)(folder)
+    model = VideoWorldModel(spec, network.to(device), autoencoder.to(device), options, precision=choose_precision(precision, device))
     model.card = config
     return model
+
+
+def _ours(folder: str | Path) -> tuple[WorldSpec, nn.Module, nn.Module]:
+    checkpoint = load_checkpoint(folder, "world_model")
+    config = checkpoint.config
+    spec = WorldSpec(**(config["spec"] | {"action": ActionSpec(**config["spec"]["action"])}))
+    return spec, checkpoint.fill("network", build_network(config)), checkpoint.fill("autoencoder", build_autoencoder(config))
+
+
+def _converted(folder: str | Path) -> tuple[WorldSpec, nn.Module, nn.Module]:
+    from worldsim.models.vid2world.network import opened
+
+    return opened(folder)

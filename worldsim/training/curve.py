@@ -14,7 +14,7 @@ from worldsim.data.files import written_whole
 
 
 class Curve:
-    """Lines with `iteration`, `loss` of that step, `learning_rate` and `seconds` of training until then."""
+    """A file in a folder that exists. Its lines have `iteration`, `loss` of that step, `learning_rate` and `seconds` of training so far."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -35,7 +35,6 @@ class Curve:
     def add(self, iteration: int, loss: float, learning_rate: float, seconds: float) -> None:
         """One more line."""
         row = {"iteration": iteration, "loss": loss, "learning_rate": learning_rate, "seconds": round(seconds, 3)}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 

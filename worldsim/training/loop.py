@@ -141,6 +141,7 @@ class _Run:
     def finish(self, watch: Callable[[Progress], None], interrupt: Interrupt) -> nn.Module:
         self.training.model.train()
         if self.team.main and self.fraction() < 1.0:
+            self.state_file.parent.mkdir(parents=True, exist_ok=True)
             self.curve.cut(self.progress.iteration)
         while self.fraction() < 1.0:
             self.iterate()

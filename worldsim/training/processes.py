@@ -32,6 +32,17 @@ def launched_sharded() -> bool:
     return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
 
 
+def is_main_process() -> bool:
+    """Whether this process is the one that writes and prints; a lone process is. Known before any training begins."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def take_device(device: str) -> None:
+    """Let "cuda" mean this process's own GPU from now on; to be called before models are put there."""
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+
+
 class Team:
     """This process among those that train together."""
 
@@ -138,6 +149,8 @@ def _accelerator(device: str, mixed: str, *, sharded: bool) -> Any:
         accelerator.state.fsdp_plugin, accelerator.state.distributed_type = plugin, DistributedType.FSDP
     if accelerator.num_processes > 1:
         warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)  # accelerate knows no newer name
+        warnings.filterwarnings("ignore", "Grad strides do not match", UserWarning)  # of 1 x 1 convolutions; no error, torch says
+        warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view", UserWarning)  # losses change no output in place
         atexit.unregister(_leave)
         atexit.register(_leave)
     return accelerator

@@ -84,7 +84,8 @@ def load_state(path: Path, training: Training, recipe: dict, settings: dict) -> 
     except (SafetensorError, OSError) as error:
         raise DamagedFile(f"{path} cannot be read ({error}); delete it to train from the beginning") from error
     _compare(path, facts["recipe"], recipe)
-    _compare(path, facts.get("settings", settings), settings)  # states of version 0.1 have none
+    if "settings" in facts:  # version 0.1 wrote none
+        _compare(path, facts["settings"], settings)
     targets = training.model.state_dict()
     training.model.load_state_dict({name: _share(targets[name], tensor) for name, tensor in _below("model/", tensors).items()})
     for name, tensor in training.average.items():

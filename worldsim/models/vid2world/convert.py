@@ -3,6 +3,7 @@
 Knows the layout of Vid2World's and DynamiCrafter's files; the parts themselves are built elsewhere.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,10 +16,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from worldsim.data.files import sha256_of
-from worldsim.diffusion.schedule import SHRINK_END, SHRINK_LAST, TIMESTEPS, ddpm_signal, zero_terminal_snr
 from worldsim.errors import DamagedFile, InvalidInput
+from worldsim.models.vid2world.buffers import schedule_differences, schedule_line
 from worldsim.models.vid2world.config import Vid2WorldConfig
-from worldsim.models.vid2world.loading import load_base, load_unet, read_weights
+from worldsim.models.vid2world.domains import DOMAINS
+from worldsim.models.vid2world.files import read_weights
+from worldsim.models.vid2world.loading import load_base, load_unet
 from worldsim.models.vid2world.pretrained import Vid2WorldParts
 from worldsim.models.vid2world.resampler import Resampler, ResamplerConfig
 from worldsim.models.vid2world.towers import build_autoencoder, build_image_encoder, empty_text_of, filled
@@ -31,10 +34,9 @@ PREFIXES = {
     "text tower": "cond_stage_model.model.",
 }
 TRAINED = ("U-Net", "image projector")  # of these another checkpoint's are no replacement
-ACTION_SIZES = {"rt1": 13, "csgo": 51, "recon": 3}
+ACTION_SIZES = {domain: spec.size for domain, spec in DOMAINS.items()}
 TEXT_LENGTH = 77
 ACTION_SEED = 0
-STALE = 1e-3  # half precision comes nearer than this; the tables with and without zero terminal signal are 3.5e-2 apart
 
 Weights = Mapping[str, Tensor]
 Say = Callable[[str], None]
@@ -134,7 +136,7 @@ def unet_config(choices: Choices) -> Vid2WorldConfig:
     return Vid2WorldConfig(
         action_size=ACTION_SIZES[choices.domain],
         action_kind="multi_hot" if choices.domain == "csgo" else "continuous",
-        frames=20 if choices.domain == "recon" else 16,
+        window=20 if choices.domain == "recon" else 16,
         norm=choices.norm,
         head=choices.head,
         image_tokens=choices.image_tokens,
@@ -142,63 +144,27 @@ def unet_config(choices: Choices) -> Vid2WorldConfig:
 
 
 def build_unet(weights: Weights, choices: Choices) -> nn.Module:
-    """The causal U-Net around the tensors of its part; a base is transferred, and its action embedding drawn the same way every time.
+    """The causal U-Net of a part's tensors, in their precision; a base is transferred, its action embedding drawn the same every time.
 
     Raises:
-        DamagedFile: missing, surplus or misshapen tensors.
+        InvalidInput: missing, surplus or misshapen tensors.
     """
+    dtype = Counter(tensor.dtype for tensor in weights.values()).most_common(1)[0][0]
     if not choices.base:
-        return load_unet(weights, unet_config(choices))
+        return load_unet(weights, unet_config(choices), dtype=dtype)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(ACTION_SEED)
-        return load_base(weights, unet_config(choices), choices.transfer)
+        return load_base(weights, unet_config(choices), choices.transfer, dtype=dtype)
 
 
-# The schedule's buffers
-
-
-def schedule_buffers() -> dict[str, Tensor]:
-    """What a file's `betas`, `alphas_cumprod` and `scale_arr` should be, float64 `[1000]`, `[1000]`, `[1400]`.
-
-    The scale is the dynamic rescale: the ramp to 0.7 over the first timesteps, then 0.7 for another thousand.
-    """
-    kept = zero_terminal_snr(ddpm_signal())
-    ramp = torch.linspace(1, SHRINK_LAST, SHRINK_END + 1, dtype=torch.float64)
-    return {
-        "betas": 1 - kept / torch.cat([kept.new_ones(1), kept[:-1]]),
-        "alphas_cumprod": kept,
-        "scale_arr": torch.cat([ramp, kept.new_full((TIMESTEPS,), SHRINK_LAST)]),
-    }
-
-
-def schedule_differences(weights: Weights) -> dict[str, float | None]:
-    """Largest difference between each buffer of the file and what we compute; None where the file has none.
-
-    Raises:
-        DamagedFile: a buffer of another length.
-    """
-    found: dict[str, float | None] = {}
-    for name, expected in schedule_buffers().items():
-        given = weights.get(name)
-        if given is not None and given.shape != expected.shape:
-            raise DamagedFile(f"{name} has shape {list(given.shape)}, expected {list(expected.shape)}; get the checkpoint again")
-        found[name] = None if given is None else _apart(given, expected)
-    return found
-
-
-def schedule_line(weights: Weights, differences: Mapping[str, float | None]) -> str:
-    """The differences in words, and whether the file still holds the schedule that was not rescaled."""
-    shown = ", ".join(f"{name} {'absent' if value is None else format(value, '.1e')}" for name, value in differences.items())
-    kept = weights.get("alphas_cumprod")
-    stale = kept is not None and _apart(kept, ddpm_signal()) < STALE
-    return f"largest difference from ours: {shown}" + ("; the file's has no zero terminal signal, ours is used" if stale else "")
-
-
-def _apart(given: Tensor, expected: Tensor) -> float:
-    return (given.double() - expected).abs().max().item()
-
-
-# Conversion
+def _notes(choices: Choices) -> list[str]:
+    """What has to be trained before these choices are of use."""
+    notes = ["the action embedding of a base is drawn at random: train before use"] if choices.base else []
+    if choices.norm == "frame":
+        notes.append("norm=frame: the weights were trained with norms over the whole clip, train before use")
+    if choices.head == "symmetric" and not choices.base:
+        notes.append("head=symmetric: the last kernel was trained to see the rows above, train before use or type head=rows")
+    return notes
 
 
 def convert(
@@ -225,6 +191,8 @@ def convert(
     found = _collect(source, weights, towers, [name for name in PREFIXES if name != "text tower" or not empty_text])
     for name, tensors in found.items():
         say(f"{name}: {counted(tensors)}")
+    for note in _notes(choices):
+        say(f"note: {note}")
     resampler = build_resampler(found["image projector"])
     text = read_empty_text(empty_text) if empty_text else empty_text_of(found["text tower"])
     if text.shape[-1] != resampler.config.context_width:
