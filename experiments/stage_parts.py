@@ -81,6 +81,7 @@ def _begun(config: TrainConfig, preset: ModelPreset, frame_size: tuple[int, int]
     """A network that no stage has trained yet."""
     import torch
 
+    autoencoder.eval()
     with torch.no_grad():
         shape = tuple(autoencoder.encode(torch.zeros(1, *frame_size, 3)).shape[1:])  # (h, w, C)
     network = _fresh_network(preset, shape, action.size)

@@ -25,6 +25,7 @@ from worldsim.statistics import (
     phi,
     regret,
     spearman,
+    student_interval,
     top1_correct,
     wilson_interval,
 )
@@ -352,3 +353,15 @@ def test_letters_are_shared_exactly_where_not_significant(case):
 def test_public_names_answer_from_the_package():
     assert worldsim.statistics.wilson_interval(7, 10, level=0.95) == wilson_interval(7, 10)
     assert worldsim.statistics.mmrv(simulated=[0, 1], real=[1, 0], tie_rule="strict_gt", gap="real") == 1
+
+
+def test_students_interval_by_hand():
+    """Mean 2, sd 1, n 3: t with two degrees of freedom is 4.3027 at 95 %."""
+    low, high = student_interval([1.0, 2.0, 3.0])
+    assert low == pytest.approx(2 - 4.302653 / 3**0.5, abs=1e-5)
+    assert high == pytest.approx(2 + 4.302653 / 3**0.5, abs=1e-5)
+    for bad in ([1.0], []):
+        with pytest.raises(InvalidInput, match="at least 2 values"):
+            student_interval(bad)
+    with pytest.raises(InvalidInput, match="level is 1"):
+        student_interval([1.0, 2.0], level=1)

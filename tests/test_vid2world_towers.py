@@ -1,6 +1,8 @@
 """The conditioning path of Vid2World: image projector, CLIP towers, autoencoder, context tokens."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import tiny_vid2world as tiny
@@ -296,3 +298,9 @@ def test_half_precision_weights_stay_half():
     assert {each.dtype for each in (*tower.parameters(), *projector.parameters())} == {torch.float16}
     context = Conditioner(tower, projector, torch.zeros(tiny.LENGTH, tiny.TEXT))(torch.zeros(1, 12, 12, 3))
     assert context.dtype == torch.float16
+
+
+def test_importing_loads_no_library_of_towers():
+    code = "import worldsim, worldsim.models.vid2world.towers as t, sys; print(sorted({'transformers', 'diffusers'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]"

@@ -183,7 +183,13 @@ class DiffusersUNet(nn.Module):
         return neutral_context(self.unet, first_latents)
 
     def save_memory(self) -> None:
-        """Compute activations twice in training rather than keep them."""
+        """Compute activations twice in training rather than keep them.
+
+        Raises:
+            InvalidInput: a class that diffusers does not offer this for.
+        """
+        if not self.unet._supports_gradient_checkpointing:
+            raise InvalidInput(f"diffusers' {self.config.class_name} cannot compute activations twice; drop checkpointing=true")
         self.unet.enable_gradient_checkpointing()
 
     def remember(self, memory: Memory, frames: int) -> HistoryCache:

@@ -15,7 +15,6 @@ from worldsim.simulator.sampler import RELEASED, Sampler
 from worldsim.simulator.world_model import VideoWorldModel
 from worldsim.types import ActionSpec, WorldSpec
 
-
 KINDS = ("world_model", "vid2world")  # the first is ours
 
 

@@ -15,7 +15,7 @@ from worldsim.statistics.agreement import (
     top1_correct,
 )
 from worldsim.statistics.comparison import compact_letters, holm, mcnemar_exact
-from worldsim.statistics.intervals import Interval, clopper_pearson_interval, jeffreys_interval, wilson_interval
+from worldsim.statistics.intervals import Interval, clopper_pearson_interval, jeffreys_interval, student_interval, wilson_interval
 
 __all__ = [
     "Band",
@@ -35,6 +35,7 @@ __all__ = [
     "phi",
     "regret",
     "spearman",
+    "student_interval",
     "top1_correct",
     "wilson_interval",
 ]

@@ -1,8 +1,10 @@
-"""How sure one success rate is: k successes in n trials to an interval. Knows nothing of policies or of a second rate."""
+"""How sure one number is: k successes in n trials, or a mean of a few values, to an interval. Knows nothing of a second number."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from scipy.stats import beta, norm
+import numpy as np
+from scipy.stats import beta, norm, t
 
 from worldsim.errors import InvalidInput
 
@@ -61,6 +63,20 @@ def jeffreys_interval(successes: int, trials: int, level: float = 0.95) -> Inter
     low = 0.0 if successes == 0 else float(beta.ppf(tail, successes + 0.5, failures + 0.5))
     high = 1.0 if failures == 0 else float(beta.isf(tail, successes + 0.5, failures + 0.5))
     return Interval(low, high)
+
+
+def student_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """Student's interval for the mean of a few independent values, such as one per training seed: mean plus or minus t * sd / sqrt(n).
+
+    Raises:
+        InvalidInput: fewer than two values, or a level out of range.
+    """
+    if len(values) < 2:
+        raise InvalidInput(f"an interval needs at least 2 values, got {len(values)}")
+    if not 0 < level < 1:
+        raise InvalidInput(f"level is {level}, expected a number between 0 and 1 such as 0.95")
+    mean, half = float(np.mean(values)), float(np.std(values, ddof=1) / len(values) ** 0.5 * t.isf((1 - level) / 2, len(values) - 1))
+    return Interval(mean - half, mean + half)
 
 
 def _tail(successes: int, trials: int, level: float) -> float:

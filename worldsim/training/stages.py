@@ -33,7 +33,7 @@ class StageDefaults:
 STAGES = {
     "autoencoder": StageDefaults(9000, 32, 1.2e-3, 1),
     "pretrain": StageDefaults(261, 8, 1e-3),
-    "causalize": StageDefaults(0, 8, 0.0),
+    "causalize": StageDefaults(0, 8, 1e-3),
     "posttrain": StageDefaults(1433, 8, 1e-3),
     "self-context": StageDefaults(2511, 12, 8e-4),
 }

@@ -13,7 +13,7 @@ INFIXES = (".conv3d", ".conv2d")
 ACTION_NAMES = ("action_emb_preprocess.", "action_emb_proj.")
 OLD_NAMES = {"framestride_embed.": "fps_embedding."}  # of the first 256 x 256 bases
 
-# Part of our name, as a pattern -> part of the official name. The first that fits at the place reached is taken; a part that none fits stays.
+# Part of our name, as a pattern -> part of the official name. The first that fits where the last ended is taken; what none fits stays.
 # {after}: 3 behind two transformers, 1 otherwise.
 RULES = (
     ("time_mlp", "time_embed"),

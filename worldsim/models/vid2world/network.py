@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from worldsim.diffusion.schedule import timestep_of
 from worldsim.errors import InvalidInput
+from worldsim.models.autoencoders import FrameAutoencoder
 from worldsim.models.cache import HistoryCache, Memory
 from worldsim.models.causal.layers import remembering
 from worldsim.models.vid2world.config import Vid2WorldConfig
 from worldsim.models.vid2world.domains import domain_action
 from worldsim.models.vid2world.pretrained import Vid2WorldParts
 from worldsim.models.vid2world.resampler import ResamplerConfig
-from worldsim.models.vid2world.towers import Conditioner, FrameAutoencoder
+from worldsim.models.vid2world.towers import Conditioner
 from worldsim.models.vid2world.unet import Vid2WorldUNet
 from worldsim.types import WorldSpec
 

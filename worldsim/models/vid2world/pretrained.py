@@ -24,10 +24,11 @@ from torch import Tensor, nn
 
 from worldsim.data.files import sha256_of, write_json
 from worldsim.errors import DamagedFile, InvalidInput
+from worldsim.models.autoencoders import FrameAutoencoder
 from worldsim.models.checkpoint import FORMAT, load_checkpoint, parameter_count
 from worldsim.models.vid2world.config import Vid2WorldConfig
 from worldsim.models.vid2world.resampler import ResamplerConfig
-from worldsim.models.vid2world.towers import Conditioner, FrameAutoencoder, filled, load_autoencoder, load_image_encoder
+from worldsim.models.vid2world.towers import Conditioner, filled, load_autoencoder, load_image_encoder
 
 KIND = "vid2world"
 TOWERS = {"vae": "diffusion_pytorch_model.safetensors", "image_encoder": "model.safetensors"}  # the libraries' file names

@@ -11,15 +11,27 @@ from worldsim.errors import InvalidInput
 from worldsim.models.causal.kernels import transfer_kernel
 from worldsim.models.causal.layers import Positions
 from worldsim.models.causal.surgery import CausalReport, Plan, acts_within_frame, causalize, converts, join
+from worldsim.models.vid2world import attention as attentions
 from worldsim.models.vid2world import blocks
-from worldsim.models.vid2world.blocks import CausalAttention, RowsConv2d, TemporalAttention, TemporalConvs, TemporalTransformer
+from worldsim.models.vid2world.attention import CausalAttention, TemporalAttention
+from worldsim.models.vid2world.blocks import RowsConv2d, TemporalConvs, TemporalTransformer
 
 if TYPE_CHECKING:
     from worldsim.models.vid2world.unet import Vid2WorldUNet
 
 acts_within_frame(
-    *(getattr(blocks, name) for name in ("Stage", "FrameConv", "Grow", "Head", "ResBlock", "SpatialTransformer", "ActionMLP")),
-    *(getattr(blocks, name) for name in ("TransformerBlock", "SelfAttention", "ContextAttention", "GatedMLP", "Pointwise")),
+    *(
+        blocks.Stage,
+        blocks.FrameConv,
+        blocks.Grow,
+        blocks.Head,
+        blocks.ResBlock,
+        blocks.SpatialTransformer,
+        blocks.Pointwise,
+        blocks.ActionMLP,
+    ),
+    *(attentions.TransformerBlock, attentions.SelfAttention, attentions.ContextAttention, attentions.GatedMLP),
+    blocks.ConvStep,  # its norm and convolution are settled by the converter of the layer around it
 )
 
 
@@ -62,9 +74,6 @@ def _see_rows_above(head: nn.Module, transfer: str, order: int) -> None:
 @converts(TemporalConvs)
 def _convolutions(plan: Plan, path: str, convs: TemporalConvs) -> None:
     plan.temporal_layers(path, convs)
-
-
-acts_within_frame(blocks.ConvStep)  # its norm and convolution are settled above
 
 
 @converts(TemporalTransformer)

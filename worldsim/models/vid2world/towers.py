@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from worldsim.errors import DamagedFile, MissingDependency
+from worldsim.models.autoencoders import FrameAutoencoder
 from worldsim.models.vid2world.openclip import IMAGE_NAMES, TEXT_NAMES, Weights, clip_pixels, from_open_clip
 
 LATENT_SCALE = 0.18215
@@ -145,7 +146,7 @@ def empty_text_of(weights: Weights) -> Tensor:
     return tower(input_ids=tokens).last_hidden_state[0]
 
 
-def build_autoencoder(weights: Weights) -> "FrameAutoencoder":
+def build_autoencoder(weights: Weights) -> FrameAutoencoder:
     """The autoencoder (diffusers' `AutoencoderKL`) from latent diffusion's keys without `first_stage_model.`, frozen.
 
     Raises:
@@ -170,35 +171,11 @@ def build_autoencoder(weights: Weights) -> "FrameAutoencoder":
     return load_autoencoder(config, converted)
 
 
-def load_autoencoder(config: Mapping[str, object], weights: Weights) -> "FrameAutoencoder":
+def load_autoencoder(config: Mapping[str, object], weights: Weights) -> FrameAutoencoder:
     """The autoencoder of a diffusers configuration around diffusers' keys, frozen."""
     from diffusers import AutoencoderKL
 
     return FrameAutoencoder(filled(lambda: AutoencoderKL.from_config(config), weights, "autoencoder").requires_grad_(requires_grad=False))
-
-
-class FrameAutoencoder(nn.Module):
-    """Frames to latents and back, one frame at a time, so that neither memory nor the result depends on how many there are."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-        self.scale: float = net.config.scaling_factor
-
-    def encode(self, frames: Tensor, *, noise: Tensor | None = None) -> Tensor:
-        """Frames `[N, H, W, 3]` in [-1, 1] to latents `[N, H/8, W/8, 4]`: the posterior's mean, or with `noise` (its shape) a sample."""
-        dtype = next(self.net.parameters()).dtype
-        posteriors = [self.net.encode(frame.permute(0, 3, 1, 2).to(dtype)).latent_dist for frame in frames.split(1)]
-        latents = torch.cat([each.mean for each in posteriors]).permute(0, 2, 3, 1)  # n c h w -> n h w c
-        if noise is not None:
-            latents = latents + torch.cat([each.std for each in posteriors]).permute(0, 2, 3, 1) * noise
-        return self.scale * latents
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents `[N, H/8, W/8, 4]` to frames `[N, H, W, 3]`, about [-1, 1]."""
-        dtype = next(self.net.parameters()).dtype
-        scaled = (latents / self.scale).permute(0, 3, 1, 2).to(dtype)  # n h w c -> n c h w
-        return torch.cat([self.net.decode(each).sample for each in scaled.split(1)]).permute(0, 2, 3, 1)
 
 
 class Conditioner(nn.Module):

@@ -26,6 +26,7 @@ from worldsim.models.vid2world.blocks import (
     Stage,
     TemporalTransformer,
     mlp,
+    silenced,
 )
 from worldsim.models.vid2world.config import Vid2WorldConfig
 from worldsim.models.vid2world.surgery import make_causal
@@ -47,6 +48,7 @@ class Vid2WorldUNet(nn.Module):
         self.clock: Positions | None = None
         width, emb_width = config.model_channels, 4 * config.model_channels
         self.time_mlp, self.fps_mlp = mlp(width, emb_width, emb_width), mlp(width, emb_width, emb_width)
+        silenced(self.fps_mlp[-1])
         self.action_mlp = ActionMLP(config.action_size, width, emb_width, config.action_kind) if config.action_size else None
         self.down, widths = self._down()
         self.middle = self._stage(widths[-1], widths[-1], attends=True)
@@ -173,8 +175,11 @@ class Vid2WorldUNet(nn.Module):
 
 
 def _refuse_nan(**inputs: Tensor) -> None:
-    """One look at everything, so that a GPU is waited for once."""
-    if not next(iter(inputs.values())).is_meta and bool(torch.stack([given.isnan().any() for given in inputs.values()]).any()):
+    """One look at everything, so that a GPU is waited for once; none where values cannot be looked at (meta tensors, CUDA graphs)."""
+    first = next(iter(inputs.values()))
+    if first.is_meta or (first.is_cuda and torch.cuda.is_current_stream_capturing()):
+        return
+    if bool(torch.stack([given.isnan().any() for given in inputs.values()]).any()):
         raise InvalidInput(f"{next(name for name, given in inputs.items() if given.isnan().any())} holds NaN, expected finite numbers")
 
 

@@ -14,12 +14,12 @@ from worldsim.models.vid2world import Vid2WorldConfig, Vid2WorldUNet, official_w
 PREFIX = "model.diffusion_model."
 GROUPS = 32
 SIZES = {"model_channels": 32, "channel_mult": (1, 2), "num_res_blocks": 1, "attention_at": (1,), "head_channels": 16, "context_dim": 24}
-SIZES |= {"action_size": 3, "text_tokens": 3, "tokens_per_frame": 2, "frames": 4, "window": 5, "latent_height": 8, "latent_width": 8}
+SIZES |= {"action_size": 3, "text_tokens": 3, "tokens_per_frame": 2, "frames": 4, "window": 5, "latent_height": 4, "latent_width": 6}
 STRICT = {"norm": "frame", "image_tokens": "per_frame"}
 
 
 def tiny(**changes: object) -> Vid2WorldConfig:
-    """A network of two levels: 4 groups of image tokens, at most 5 frames, 8 x 8 latents."""
+    """A network of two levels: 4 groups of image tokens, at most 5 frames, 4 x 6 latents."""
     return Vid2WorldConfig(**(SIZES | changes))
 
 
@@ -34,17 +34,17 @@ def network(seed: int = 0, **changes: object) -> Vid2WorldUNet:
 
 
 def inputs(config: Vid2WorldConfig, frames: int, rows: int = 1, seed: int = 1) -> dict[str, Tensor]:
-    """Random arguments of a pass."""
+    """Random arguments of a pass; no action is hidden whole."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
     return {
-        "x": draw(rows, frames, config.in_channels, 8, 8),
+        "x": draw(rows, frames, config.in_channels, 4, 6),
         "timesteps": torch.randint(0, 1000, (rows, frames), generator=generator),
         "actions": draw(rows, frames, config.action_size),
-        "known": torch.randint(0, 2, (rows, frames), generator=generator).double(),
+        "known": 0.1 + 0.9 * torch.rand(rows, frames, generator=generator, dtype=torch.float64),
         "context": draw(rows, config.context_tokens, config.context_dim),
         "fps": torch.full((rows,), 3.0, dtype=torch.float64),
     }
