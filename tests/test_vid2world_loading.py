@@ -37,7 +37,9 @@ def bare(name: str, *weight: int) -> Shapes:
 
 
 def residual(name: str, entering: int, c: int) -> Shapes:
-    found = layer(f"{name}.in_layers.0", entering) | layer(f"{name}.in_layers.2", c, entering, 3, 3) | layer(f"{name}.emb_layers.1", c, 1280)
+    found = (
+        layer(f"{name}.in_layers.0", entering) | layer(f"{name}.in_layers.2", c, entering, 3, 3) | layer(f"{name}.emb_layers.1", c, 1280)
+    )
     found |= layer(f"{name}.out_layers.0", c) | layer(f"{name}.out_layers.3", c, c, 3, 3)
     if entering != c:
         found |= layer(f"{name}.skip_connection", c, entering, 1, 1)
@@ -202,7 +204,9 @@ def test_a_loaded_checkpoint_is_what_the_naive_network_makes_of_the_file(weights
     assert difference.abs().max() < 1e-11
 
 
-@pytest.mark.parametrize("changes", [{"norm": "frame"}, {"norm": "cumulative"}, {"head": "symmetric"}, {"image_tokens": "per_frame"}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"norm": "frame"}, {"norm": "cumulative"}, {"head": "symmetric"}, {"image_tokens": "per_frame"}], ids=str
+)
 def test_readings_change_no_tensor(weights, changes):
     loaded = load_unet(weights, tiny(**changes), dtype=torch.float64)
     assert all(torch.equal(tensor, weights[name]) for name, tensor in official_weights(loaded).items())
@@ -326,10 +330,10 @@ def test_a_scalar_in_the_place_of_a_table_is_refused(weights):
 
 
 def test_actions_of_another_size_or_kind_are_named_with_what_to_set(weights):
-    refusal(InvalidInput, "set action_size=3, action_kind=\"continuous\"", load_unet, weights, tiny(action_size=7))
+    refusal(InvalidInput, 'set action_size=3, action_kind="continuous"', load_unet, weights, tiny(action_size=7))
     csgo = official_weights(network(action_kind="multi_hot", action_size=6))
-    refusal(InvalidInput, "set action_size=6, action_kind=\"multi_hot\"", load_unet, csgo, tiny())
-    refusal(InvalidInput, "set action_size=3, action_kind=\"continuous\"", load_unet, weights, tiny(action_kind="multi_hot"))
+    refusal(InvalidInput, 'set action_size=6, action_kind="multi_hot"', load_unet, csgo, tiny())
+    refusal(InvalidInput, 'set action_size=3, action_kind="continuous"', load_unet, weights, tiny(action_kind="multi_hot"))
 
 
 def test_base_and_released_checkpoints_are_told_apart(base, weights):

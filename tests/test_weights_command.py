@@ -1,50 +1,23 @@
 """`worldsim weights`: tiny checkpoints under the official names, converted, saved, read back and refused."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import tiny_vid2world as tiny
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from worldsim.data.files import sha256_of
 from worldsim.errors import DamagedFile, InvalidInput
 from worldsim.experiments import cli
 from worldsim.models.vid2world import convert as conversion
 from worldsim.models.vid2world.buffers import schedule_buffers, schedule_differences
-from worldsim.models.vid2world.config import Vid2WorldConfig
 from worldsim.models.vid2world.convert import Choices, convert
 from worldsim.models.vid2world.loading import official_weights
 from worldsim.models.vid2world.pretrained import Vid2WorldParts
-from worldsim.models.vid2world.resampler import ResamplerConfig
 
 RT1 = Choices("rt1")
-official_config = conversion.unet_config  # the fixtures put a tiny one in its place
-RESAMPLER = ResamplerConfig(tokens=6, width=64, depth=2, heads=2, image_width=tiny.IMAGE, context_width=tiny.TEXT)
-
-
-def unet_config(choices: Choices) -> Vid2WorldConfig:
-    """The official U-Net made tiny."""
-    sizes = {"model_channels": 32, "channel_mult": (1, 2), "num_res_blocks": 1, "attention_at": (1,), "head_channels": 16}
-    sizes |= {"context_dim": tiny.TEXT, "tokens_per_frame": 3, "frames": 2, "latent_height": 4, "latent_width": 4}
-    return replace(official_config(choices), **sizes)
-
-
-def checkpoint(*, base: bool = False) -> dict[str, Tensor]:
-    """A whole checkpoint of Vid2World RT1, or of DynamiCrafter."""
-    config = unet_config(RT1)
-    named = official_weights((replace(config, causal=False, action_size=0) if base else config).build())
-    parts = {
-        "": {key: tiny.draw(*value.shape) for key, value in named.items()} | schedule_buffers(),
-        "image_proj_model.": RESAMPLER.build().state_dict(),
-        "first_stage_model.": tiny.autoencoder(),
-        "embedder.model.visual.": tiny.image_tower(),
-        "cond_stage_model.model.": tiny.text_tower(),
-    }
-    return {prefix + key: value.float() for prefix, tensors in parts.items() for key, value in tensors.items()}
 
 
 def silent(line: str) -> None:
@@ -55,7 +28,7 @@ def silent(line: str) -> None:
 def weights():
     """A whole Vid2World RT1 checkpoint, tiny."""
     torch.manual_seed(0)
-    return checkpoint()
+    return tiny.checkpoint()
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +40,13 @@ def ckpt(weights, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch):
-    monkeypatch.setattr(conversion, "unet_config", unet_config)
+    monkeypatch.setattr(conversion, "unet_config", tiny.unet_config)
 
 
 @pytest.fixture(scope="module")
 def parts(ckpt):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conversion, "unet_config", unet_config)
+        patch.setattr(conversion, "unet_config", tiny.unet_config)
         return convert(ckpt, RT1, say=silent)
 
 
@@ -111,7 +84,7 @@ def test_every_value_of_the_source_is_kept(weights, parts):
     assert torch.equal(parts.image_encoder.state_dict()["pre_layrnorm.bias"], weights["embedder.model.visual.ln_pre.bias"])
     assert sum(each.numel() for each in parts.unet.parameters()) == sum(each.numel() for each in conversion.part(weights, "U-Net").values())
     frames = torch.rand(2, 16, 24, 3) * 2 - 1
-    assert parts.conditioner()(frames).shape == (2, tiny.LENGTH + RESAMPLER.tokens, tiny.TEXT)
+    assert parts.conditioner()(frames).shape == (2, tiny.LENGTH + tiny.RESAMPLER.tokens, tiny.TEXT)
 
 
 def test_what_is_saved_is_what_is_read(parts, folder):
@@ -268,7 +241,7 @@ def test_a_file_that_is_not_what_was_said_is_refused(weights, tmp_path, change, 
 
 
 def test_a_base_becomes_causal(tmp_path):
-    weights = checkpoint(base=True)
+    weights = tiny.checkpoint(base=True)
     path = saved(tmp_path / "base.safetensors", weights)
     made = {name: convert(path, Choices("rt1", base=True, transfer=name), say=silent) for name in ("shift", "extrapolative")}
     centred = weights["model.diffusion_model.input_blocks.1.0.temopral_conv.conv1.2.weight"]
@@ -305,7 +278,7 @@ def test_a_folder_that_was_read_predicts_what_it_did_before(ckpt, tmp_path, norm
     ("domain", "size", "kind", "window"), [("rt1", 13, "continuous", 16), ("csgo", 51, "multi_hot", 16), ("recon", 3, "continuous", 20)]
 )
 def test_each_domain_has_its_u_net(domain, size, kind, window):
-    config = official_config(Choices(domain, norm="frame", head="symmetric", image_tokens="per_frame"))
+    config = tiny.official_config(Choices(domain, norm="frame", head="symmetric", image_tokens="per_frame"))
     assert (config.action_size, config.action_kind, config.window) == (size, kind, window)
     assert (config.norm, config.head, config.image_tokens) == ("frame", "symmetric", "per_frame")
     with torch.device("meta"):

@@ -1,7 +1,16 @@
 """Tiny random weights under the names of the official checkpoints, drawn the way the originals lay them out."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
+
+from worldsim.models.vid2world import convert as conversion
+from worldsim.models.vid2world.buffers import schedule_buffers
+from worldsim.models.vid2world.config import Vid2WorldConfig
+from worldsim.models.vid2world.convert import Choices
+from worldsim.models.vid2world.loading import official_weights
+from worldsim.models.vid2world.resampler import ResamplerConfig
 
 IMAGE, PATCH, SIDE = 160, 4, 3  # width of the image tower (2 heads of 80), pixels of a patch, patches per side
 TEXT, WORDS, LENGTH = 128, 50, 77
@@ -92,3 +101,28 @@ def autoencoder(widths: tuple[int, ...] = (32, 64), blocks: int = 1) -> dict[str
         if level > 0:
             found |= conv(f"decoder.up.{level}.upsample.conv", width, width)
     return found
+
+
+official_config = conversion.unet_config  # tests put `unet_config` in its place
+RESAMPLER = ResamplerConfig(tokens=6, width=64, depth=2, heads=2, image_width=IMAGE, context_width=TEXT)
+
+
+def unet_config(choices: Choices) -> Vid2WorldConfig:
+    """The official U-Net made tiny."""
+    sizes = {"model_channels": 32, "channel_mult": (1, 2), "num_res_blocks": 1, "attention_at": (1,), "head_channels": 16}
+    sizes |= {"context_dim": TEXT, "tokens_per_frame": 3, "frames": 2, "latent_height": 4, "latent_width": 4}
+    return replace(official_config(choices), **sizes)
+
+
+def checkpoint(*, base: bool = False) -> dict[str, Tensor]:
+    """A whole checkpoint of Vid2World RT1, or of DynamiCrafter."""
+    config = unet_config(Choices("rt1"))
+    named = official_weights((replace(config, causal=False, action_size=0) if base else config).build())
+    parts = {
+        "": {key: draw(*value.shape) for key, value in named.items()} | schedule_buffers(),
+        "image_proj_model.": RESAMPLER.build().state_dict(),
+        "first_stage_model.": autoencoder(),
+        "embedder.model.visual.": image_tower(),
+        "cond_stage_model.model.": text_tower(),
+    }
+    return {prefix + key: value.float() for prefix, tensors in parts.items() for key, value in tensors.items()}

@@ -103,7 +103,8 @@ class Team:
         """Undo `prepare`: the objective evaluates `call` again."""
         if self.wrapper is not None:
             self.accelerator.unwrap_model(self.wrapper, keep_fp32_wrapper=False)
-            objective.call = call
+            self.accelerator.free_memory()
+            self.wrapper, objective.call = None, call
 
     def apart(self) -> AbstractContextManager:
         """Backward passes in this block stay with each process; the next one outside is averaged together with them."""
@@ -170,4 +171,5 @@ def _fsdp_plugin() -> Any:
 
 def _leave() -> None:
     if torch.distributed.is_initialized():
+        torch.distributed.barrier()
         torch.distributed.destroy_process_group()

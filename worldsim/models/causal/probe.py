@@ -124,6 +124,8 @@ def _probe(
     net: VideoNetwork | nn.Module, seed: int, latent_shape: tuple[int, int, int] | None, context: Mapping[str, Tensor] | None
 ) -> _Probe:
     generator = torch.Generator().manual_seed(seed)
+    if hasattr(net, "without_towers"):
+        net = net.without_towers()
     context = None if context is None else {name: value.cpu().double() for name, value in context.items()}
     probed = _probed_unet if is_unet(net) else _probed_network
     return probed(net, _stirred(net, generator), generator, latent_shape, context)
@@ -135,6 +137,8 @@ def _probed_network(
     sizes = {"latents": tuple(latent_shape or getattr(net, "smallest_latents", None) or net.latent_shape)}
     if getattr(net, "per_frame", True):
         sizes |= {"levels": (), "actions": (net.action_size,)}
+    if context is None and hasattr(net, "neutral_context"):
+        context = {name: value.double() for name, value in net.neutral_context(sizes["latents"]).items()}
     given = {} if context is None else {"context": context}
 
     def run(inputs: dict[str, Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The Vid2World U-Net with its image conditioning as a network of ours: levels in [0, 1], actions in [-1, 1], a memory, our order of axes."""
+"""The Vid2World U-Net with its image conditioning as a network of ours: levels in [0, 1], actions in [-1, 1], a memory, our axes."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -35,39 +35,50 @@ class Vid2WorldNetwork(nn.Module):
     starts_known = True
     two_streams = False
 
-    def __init__(self, unet: Vid2WorldUNet, conditioner: Conditioner, action_scale: tuple[float, ...]) -> None:
+    def __init__(self, unet: Vid2WorldUNet, conditioner: Conditioner | None, action_scale: tuple[float, ...]) -> None:
         super().__init__()
         if len(action_scale) != unet.config.action_size:
             raise InvalidInput(f"the weights take actions of {unet.config.action_size} numbers, the world's have {len(action_scale)}")
-        self.unet, self.resampler, self.image_encoder = unet, conditioner.resampler, conditioner.image_encoder
-        self.image_encoder.requires_grad_(requires_grad=False)
-        self.action_scale = tuple(action_scale)
-        self.register_buffer("empty_text", conditioner.empty_text)
+        self.unet, self.action_scale = unet, tuple(action_scale)
+        if conditioner is not None:
+            self.resampler, self.image_encoder = conditioner.resampler, conditioner.image_encoder.requires_grad_(requires_grad=False)
+            self.register_buffer("empty_text", conditioner.empty_text)
+
+    def without_towers(self) -> "Vid2WorldNetwork":
+        """The same U-Net without image conditioning of its own: what a leak probe needs a copy of."""
+        return Vid2WorldNetwork(self.unet, None, self.action_scale)
+
+    def neutral_context(self, latent_shape: tuple[int, int, int]) -> dict[str, Tensor]:
+        """A context of one lane that no picture belongs to: a first latent of zeros and fixed random tokens."""
+        config, generator = self.unet.config, torch.Generator().manual_seed(0)
+        tokens = torch.randn(1, config.context_tokens, config.context_dim, generator=generator)
+        return {"first": torch.zeros(1, *latent_shape), "tokens": tokens}
 
     @property
-    def config(self) -> Vid2WorldConfig:
-        """That of the U-Net."""
-        return self.unet.config
+    def smallest_latents(self) -> tuple[int, int, int]:
+        """The smallest `(h, w, C)` that the network takes: it has no weight that belongs to a place."""
+        side = 2 * self.unet.config.shrink  # a norm needs more than one position
+        return side, side, self.unet.config.out_channels
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
         """`(h, w, C)` of one latent frame."""
-        return self.config.latent_height, self.config.latent_width, self.config.out_channels
+        return self.unet.config.latent_height, self.unet.config.latent_width, self.unet.config.out_channels
 
     @property
     def action_size(self) -> int:
         """Numbers in one action."""
-        return self.config.action_size
+        return self.unet.config.action_size
 
     @property
     def window(self) -> int:
         """How many earlier frames a frame attends to."""
-        return self.config.window - 1
+        return self.unet.config.window - 1
 
     @property
     def causal(self) -> bool:
         """Whether it has been causalized; with norm="clip" the future still comes through the norms."""
-        return self.config.causal
+        return self.unet.config.causal
 
     def context_for(self, first_frames: Tensor, first_latents: Tensor) -> dict[str, Tensor]:
         """The first frame's latent and its text and image tokens.
@@ -114,7 +125,7 @@ class Vid2WorldNetwork(nn.Module):
         Raises:
             InvalidInput: norm="clip", whose features of a frame change with every later one.
         """
-        if self.config.norm == "clip":
+        if self.unet.config.norm == "clip":
             raise InvalidInput(
                 "norms over the whole clip leave nothing to be remembered; type history=recompute, or convert with norm=frame"
             )
@@ -122,12 +133,12 @@ class Vid2WorldNetwork(nn.Module):
 
     def save_memory(self) -> None:
         """Compute activations twice in training rather than keep them."""
-        self.unet.config = replace(self.config, gradient_checkpointing=True)
+        self.unet.config = replace(self.unet.config, gradient_checkpointing=True)
 
     def describe(self) -> dict[str, Any]:
         """The configs as plain values."""
         return {
-            "unet": asdict(self.config),
+            "unet": asdict(self.unet.config),
             "resampler": asdict(self.resampler.config),
             "image_encoder": self.image_encoder.config.to_diff_dict(),
             "action_scale": self.action_scale,
@@ -140,7 +151,7 @@ def build_vid2world(values: Mapping[str, Any]) -> Vid2WorldNetwork:
 
     config = Vid2WorldConfig(**values["unet"])
     encoder = CLIPVisionModel(CLIPVisionConfig(**values["image_encoder"]))
-    text = torch.zeros(config.text_tokens, config.context_size)
+    text = torch.zeros(config.text_tokens, config.context_dim)
     conditioner = Conditioner(encoder, ResamplerConfig(**values["resampler"]).build(), text)
     return Vid2WorldNetwork(config.build(), conditioner, tuple(values["action_scale"]))
 

@@ -1,0 +1,180 @@
+"""`worldsim train` from the command line's side: presets, pretrained U-Nets of diffusers, the authors' weights, kill and resume."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import diffusers
+import gymnasium
+import numpy as np
+import pytest
+import small_unets
+import tiny
+import torch
+
+import worldsim
+from worldsim.errors import InvalidInput
+from worldsim.experiments import cli
+from worldsim.experiments.model_presets import ModelPreset, model_preset
+from worldsim.experiments.presets import preset_names
+from worldsim.models.networks import build_network
+from worldsim.models.vid2world import Vid2WorldConfig
+
+QUICK = ("threads=1", "precision=fp32")
+
+
+def command(*words: str) -> None:
+    assert cli.main([*map(str, words), *QUICK]) == 0
+
+
+def refused(capsys, *words: str) -> str:
+    """The one line that a wrong request ends with."""
+    assert cli.main([*map(str, words), *QUICK]) == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def config_of(folder: Path) -> dict:
+    return json.loads((folder / "config.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Recordings of the tiny true world, 16 x 16, with a train and a validation split."""
+    folder = tmp_path_factory.mktemp("data")
+    for split in ("train", "validation"):
+        tiny.recordings(folder / split, lengths=(8, 8, 9))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory) -> Path:
+    """A pretrained pipeline as diffusers stores it: `unet` and `vae`, tiny."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    small_unets.unet("UNet3DConditionModel").float().save_pretrained(folder / "unet")
+    torch.manual_seed(0)
+    vae = diffusers.AutoencoderKL(
+        block_out_channels=(4, 4),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        norm_num_groups=2,
+        layers_per_block=1,
+    )
+    vae.save_pretrained(folder / "vae")
+    return folder
+
+
+@pytest.mark.parametrize("name", preset_names("world_model"))
+def test_every_preset_describes_a_network_and_a_sampler(name):
+    from worldsim.simulator import Sampler
+
+    preset = model_preset(name)
+    Sampler(**({"prediction": preset.prediction, "schedule": preset.schedule} | preset.sampler))
+    if preset.kind == "video_unet":
+        build_network({"network_kind": preset.kind, "network": preset.network | {"latent_size": 8}})
+
+
+@pytest.mark.parametrize(
+    ("name", "actions", "frames", "parameters"),
+    [("rt1", 13, 16, 1_440_910_020), ("csgo", 51, 16, 1_440_921_860), ("recon", 3, 20, None)],
+)
+def test_the_published_domains_at_full_size(name, actions, frames, parameters):
+    preset = model_preset(name)
+    with torch.device("meta"):
+        net = Vid2WorldConfig(**preset.network).build()
+    assert (net.config.action_size, net.config.window, preset.clip) == (actions, frames, frames)
+    assert parameters in (None, sum(parameter.numel() for parameter in net.parameters()))
+    published = (preset.action_dropout, preset.learning_rate, preset.clip_norm, preset.average, preset.constant_rate)
+    assert published == (0.2, 1e-5, 0.5, 0.0, True)
+
+
+@pytest.mark.parametrize("transfer", ["shift", "mixed"])
+def test_causalize_with_steps_begins_at_the_pretrained_network(tmp_path, data, transfer):
+    out = tmp_path / "made"
+    for stage, steps in (("autoencoder", 3), ("pretrain", 3), ("causalize", 3), ("posttrain", 2)):
+        command("train", "world_model=tiny", f"stage={stage}", f"steps={steps}", f"data={data}", f"out={out}", f"transfer={transfer}")
+    for stage in ("causalize", "posttrain"):
+        assert config_of(out / stage)["leak"] == {"latents": 0.0, "levels": 0.0, "actions": 0.0}
+    assert config_of(out / "causalize")["training"]["transfer"] == transfer
+    env = gymnasium.make("worldsim/World-v0", world_model=str(out / "posttrain"), task=str(data / "validation"))
+    frame, _ = env.reset(seed=0)
+    assert env.step(env.action_space.sample())[0].shape == frame.shape == (16, 16, 3)
+
+
+def test_forcing_trains_the_native_network_too(tmp_path, data):
+    command(
+        "train", "world_model=tiny", "stage=causalize", "steps=2", "objective=forcing", "prediction=v", f"data={data}", f"out={tmp_path}"
+    )
+    config = config_of(tmp_path / "causalize")
+    assert config["sampler"]["prediction"] == "v"
+    assert config["training"]["objective"] == "forcing"
+
+
+def test_a_pretrained_unet_of_diffusers_is_causalized_trained_and_rolled_out(tmp_path, data, pipeline):
+    parts = (f"world_model={pipeline / 'unet'}", f"autoencoder={pipeline / 'vae'}", f"data={data}", f"out={tmp_path}", "clip=4")
+    command("train", "stage=causalize", *parts)
+    command("train", "stage=posttrain", "steps=2", "average=0.5", *parts)
+    config = config_of(tmp_path / "posttrain")
+    assert config["network_kind"] == "diffusers"
+    assert config["leak"] == {"latents": 0.0, "levels": 0.0, "actions": 0.0}
+    streamed, recomputed = (
+        worldsim.load_world_model(tmp_path / "posttrain", history=history, steps=2, precision="fp32") for history in ("stream", "recompute")
+    )
+    states = [model.start(np.stack([tiny.picture(1)[None]]), np.array([1], dtype=np.uint64)) for model in (streamed, recomputed)]
+    for _ in range(2):
+        results = [model.step(state, np.zeros((1, 3))) for model, state in zip((streamed, recomputed), states, strict=True)]
+        states = [state for state, _ in results]
+    torch.testing.assert_close(states[0].latest, states[1].latest, atol=1e-4, rtol=1e-4)
+
+
+def test_what_training_cannot_begin_with(tmp_path, capsys, data, pipeline):
+    base = ("train", f"data={data}", f"out={tmp_path}", "steps=1")
+    assert "autoencoder=FOLDER" in refused(capsys, *base, "stage=causalize", f"world_model={pipeline / 'unet'}")
+    vae = pipeline / "vae"
+    assert "expected the folder of an AutoencoderKL" in refused(
+        capsys, *base, "stage=causalize", f"world_model={pipeline / 'unet'}", f"autoencoder={pipeline / 'unet'}"
+    )
+    assert "AutoencoderKL" in refused(capsys, *base, "stage=causalize", f"world_model={vae}", f"autoencoder={vae}")
+    assert "weights action=convert" in refused(capsys, *base, "stage=posttrain", "world_model=rt1")
+    assert "worldsim train stage=pretrain" in refused(capsys, *base, "stage=causalize", "world_model=drawer")
+    assert 'did you mean "tiny"' in refused(capsys, *base, "stage=causalize", "world_model=tyny")
+    assert "worldsim collect truth=drawer" in refused(capsys, "train", "data=drawer", "stage=causalize", "world_model=transformer")
+    (tmp_path / "mine.yaml").write_text("kind: video_unet\nclips: 3\n")
+    assert "does not describe a world model" in refused(capsys, *base, "stage=causalize", f"world_model={tmp_path / 'mine.yaml'}")
+
+
+def test_a_preset_refuses_unknown_words():
+    with pytest.raises(InvalidInput, match='kind is "unet", expected one of'):
+        replace(ModelPreset(), kind="unet")
+    with pytest.raises(InvalidInput, match='objective is "x", expected two-stream or forcing'):
+        replace(ModelPreset(), objective="x")
+
+
+@pytest.mark.slow
+def test_a_killed_training_resumes_to_the_same_curve(tmp_path, data):
+    def words(out: str) -> list[str]:
+        asked = ["train", "world_model=tiny", "stage=causalize", "transfer=extrapolative", "steps=20", "save_seconds=0"]
+        return [sys.executable, "-m", "worldsim.experiments.cli", *asked, f"data={data}", f"out={tmp_path / out}", *QUICK]
+
+    subprocess.run(words("whole"), check=True, capture_output=True)
+    state = tmp_path / "killed" / "causalize" / "training" / "state.safetensors"
+    process = subprocess.Popen(words("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not state.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "causalize" / "config.json").exists()
+    subprocess.run(words("killed"), check=True, capture_output=True)
+    curves = [curve(tmp_path / name / "causalize") for name in ("whole", "killed")]
+    assert curves[0] == curves[1]
+    weights = [(tmp_path / name / "causalize" / "model.safetensors").read_bytes() for name in ("whole", "killed")]
+    assert weights[0] == weights[1]
+
+
+def curve(stage: Path) -> list[dict]:
+    """The loss curve without the wall clock."""
+    lines = [json.loads(line) for line in (stage / "training" / "log.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
