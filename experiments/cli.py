@@ -1,8 +1,8 @@
 """The command line: `worldsim VERB key=value ...`. Turns words into a config dataclass and failures into one line.
 
 Knows nothing of what the commands do. Each is imported only when its configuration is complete and correct, and Hydra only
-when there is one to compose, so a wrong key costs no waiting. Every argument after the verb is `key=value`; there are no
-positional arguments and no flags besides `--help` and `--cfg job`.
+when there is one to compose, so a wrong key costs no waiting. Every argument after the verb is `key=value`, but for the action of a verb
+that has several; there are no flags besides `--help` and `--cfg job`.
 """
 
 import errno
@@ -76,6 +76,8 @@ def _command(arguments: list[str]) -> None:
     if "--help" in arguments or "-h" in arguments:
         print(_help(verb))
         return
+    if arguments and arguments[0] in _actions(verb):
+        arguments[0] = f"action={arguments[0]}"
     show = _take_cfg(arguments)
     values, text = _compose(verb, arguments)
     _check(verb, values, partial=show)
@@ -89,6 +91,11 @@ def _verb(name: str) -> Verb:
     if name not in VERBS:
         raise UnknownName(f'unknown command "{name}"; {did_you_mean(name, VERBS)} (worldsim --help lists them)')
     return VERBS[name]
+
+
+def _actions(verb: Verb) -> tuple[str, ...]:
+    """What may stand right behind the verb, in place of `action=`: `worldsim weights convert ...`."""
+    return next((field.metadata["choices"] for field in fields(verb.config) if field.name == "action"), ())
 
 
 def _take_cfg(arguments: list[str]) -> bool:
@@ -226,7 +233,8 @@ def _overview() -> str:
 
 
 def _help(verb: Verb) -> str:
-    lines = [f"usage: worldsim {verb.name} key=value ...", "", verb.meaning]
+    action = f" {'|'.join(_actions(verb))}" if _actions(verb) else ""
+    lines = [f"usage: worldsim {verb.name}{action} key=value ...", "", verb.meaning]
     for field in fields(verb.config):
         default = field.default_factory() if callable(field.default_factory) else field.default
         shown = "required" if default == REQUIRED else f"default {_value(default)}"

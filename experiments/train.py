@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from worldsim.errors import InvalidInput
 from worldsim.experiments.model_presets import ModelPreset, model_preset
 from worldsim.experiments.recordings import action_spec, read_split, recordings_folder
 from worldsim.experiments.schema import TrainConfig, recipe
@@ -18,6 +19,9 @@ def run(config: TrainConfig) -> None:
     """Train (or, for causalize without steps, only convert) and write the stage's checkpoint."""
     import torch
 
+    from worldsim.training.processes import is_main_process, take_device
+
+    take_device(config.device)
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads or torch.get_num_threads())
     config = replace(config, out=config.out or str(Path("checkpoints") / Path(config.world_model).stem))
@@ -25,7 +29,8 @@ def run(config: TrainConfig) -> None:
     data = recordings_folder(config.data, preset.episodes)
     stage = _train_autoencoder if config.stage == "autoencoder" else _train_network
     stage(config, preset, data)
-    print(f"wrote {Path(config.out) / config.stage}")
+    if is_main_process():
+        print(f"wrote {Path(config.out) / config.stage}")
 
 
 def with_overrides(preset: ModelPreset, config: TrainConfig) -> ModelPreset:
@@ -48,11 +53,14 @@ def _train_autoencoder(config: TrainConfig, preset: ModelPreset, data: Path) -> 
     from worldsim.metrics.images import psnr
     from worldsim.models.checkpoint import save_checkpoint
     from worldsim.training.autoencoding import Reconstruction, reconstruct
+    from worldsim.training.processes import is_main_process
 
     numbers = _numbers(config, preset)
     frames = np.concatenate([trajectory.frames[::3] for trajectory in read_split(data, "train")])
     model = fresh_autoencoder(preset, frames.shape[1]).to(config.device)
     _loop(config, preset, numbers, Reconstruction(model, frames, numbers.batch))
+    if not is_main_process():
+        return
     held_out = np.concatenate([trajectory.frames[::8] for trajectory in read_split(data, "validation")])
     parts = np.array_split(held_out, 1 + len(held_out) // 64)
     decibels = float(np.concatenate([psnr(part, reconstruct(model, part)) for part in parts]).mean())
@@ -62,6 +70,10 @@ def _train_autoencoder(config: TrainConfig, preset: ModelPreset, data: Path) -> 
 
 
 def _train_network(config: TrainConfig, preset: ModelPreset, data: Path) -> None:
+    from worldsim.training.processes import is_main_process
+
+    if config.fsdp and config.stage == "self-context":
+        raise InvalidInput("fsdp=true needs every process to evaluate equally often, which self-context does not; drop fsdp=true")
     numbers = _numbers(config, preset)
     trajectories = read_split(data, "train")
     height, width = trajectories[0].frames.shape[1:3]
@@ -70,7 +82,8 @@ def _train_network(config: TrainConfig, preset: ModelPreset, data: Path) -> None
         _causalize(config, parts)
     if numbers.steps:
         _loop(config, preset, numbers, _objective(config, preset, numbers, parts, trajectories))
-    save_stage(config, preset, parts, Path(config.out) / config.stage)
+    if is_main_process():
+        save_stage(config, preset, parts, Path(config.out) / config.stage)
 
 
 def _causalize(config: TrainConfig, parts: Parts) -> None:
@@ -107,6 +120,7 @@ def _loop(config: TrainConfig, preset: ModelPreset, numbers: Any, objective: Any
     from tqdm import tqdm
 
     from worldsim.training.loop import LoopConfig, train
+    from worldsim.training.processes import is_main_process
 
     loop = LoopConfig(
         out=Path(config.out) / config.stage / "training",
@@ -126,7 +140,8 @@ def _loop(config: TrainConfig, preset: ModelPreset, numbers: Any, objective: Any
         recipe={name: getattr(config, name) for name in ("stage", "world_model", "transfer", "norm", "batch")}
         | {name: getattr(preset, name) for name in ("prediction", "objective", "action_dropout", "clip")},
     )
-    with tqdm(total=None if config.seconds else numbers.steps, desc=f"train {config.stage}", unit="step", mininterval=1.0) as bar:
+    shown = {"desc": f"train {config.stage}", "unit": "step", "mininterval": 1.0, "disable": not is_main_process()}
+    with tqdm(total=None if config.seconds else numbers.steps, **shown) as bar:
 
         def watch(progress: Any) -> None:
             bar.set_postfix(loss=f"{progress.loss:.4f}", seconds=f"{progress.seconds:.0f}", refresh=False)

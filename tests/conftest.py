@@ -5,7 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # timings are no test's business
+settings.load_profile("any machine")
 os.environ["OMP_NUM_THREADS"] = "1"  # read by torch and by the processes that tests start
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

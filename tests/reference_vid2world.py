@@ -4,6 +4,8 @@ Nothing here uses a layer of ours. Features are `[B, C, T, H, W]` throughout.
 """
 
 import math
+from copy import deepcopy
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +26,12 @@ def tiny(**changes: object) -> Vid2WorldConfig:
 
 
 def network(seed: int = 0, **changes: object) -> Vid2WorldUNet:
-    """A tiny network in float64 for evaluation; every weight is random, also those that begin at zero."""
+    """A tiny network in float64 for evaluation, to be changed at will; every weight is random, also those that begin at zero."""
+    return deepcopy(_network(seed, **changes))
+
+
+@cache
+def _network(seed: int, **changes: object) -> Vid2WorldUNet:
     torch.manual_seed(seed)
     net = tiny(**changes).build().double().eval()
     with torch.no_grad():
@@ -184,9 +191,9 @@ class Reference:
 
     def attention(self, name: str, x: Tensor, tokens: Tensor, kind: str = "", seen: Tensor | None = None) -> Tensor:
         """Before the output projection: `[..., L, C]` attend to `[..., N, C']`."""
-        q, k, v = self.linear(f"{name}.to_q", x), self.linear(f"{name}.to_k{kind}", tokens), self.linear(f"{name}.to_v{kind}", tokens)
+        whole = self.linear(f"{name}.to_q", x), self.linear(f"{name}.to_k{kind}", tokens), self.linear(f"{name}.to_v{kind}", tokens)
         answers = []
-        for q, k, v in zip(*(each.split(self.config.head_channels, dim=-1) for each in (q, k, v)), strict=True):  # one head at a time
+        for q, k, v in zip(*(each.split(self.config.head_channels, dim=-1) for each in whole), strict=True):  # one head at a time
             scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
             scores = scores if seen is None else scores.masked_fill(~seen, -math.inf)
             answers.append(scores.softmax(-1) @ v)

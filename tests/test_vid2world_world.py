@@ -1,4 +1,4 @@
-"""A converted checkpoint of the authors as a world: rolled out behind Gymnasium, in both histories, and post-trained. Tiny, 8 x 8 frames."""
+"""A converted checkpoint of the authors as a world: rolled out behind Gymnasium, in both histories, post-trained. 8 x 8 frames."""
 
 import json
 from dataclasses import replace

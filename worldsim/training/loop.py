@@ -102,7 +102,9 @@ def train(objective: Objective, config: LoopConfig, watch: Callable[[Progress], 
     on_gpu = [team.accelerator.device] if team.accelerator.device.type == "cuda" else []
     try:
         with torch.random.fork_rng(devices=on_gpu), noticed_interrupts() as interrupt:
-            return _Run(objective, config, team).finish(watch, interrupt)
+            model = _Run(objective, config, team).finish(watch, interrupt)
+            team.wait()
+            return model
     finally:
         team.release(objective, call)
 

@@ -111,6 +111,20 @@ def self_generated(net: VideoNetwork, clean: Tensor, actions: Tensor, diffusion:
     return torch.where(replaced[..., None, None, None].to(clean.device), guess, clean)
 
 
+@torch.no_grad()
+def every_second(
+    net: VideoNetwork, clean: Tensor, actions: Tensor, diffusion: Diffusion, generator: torch.Generator, context: Mapping[str, Tensor]
+) -> Tensor:
+    """The clip with its odd frames replaced by the one-step prediction from nearly clean even ones; for a network of one stream."""
+    level = clean.new_full(clean.shape[:2], diffusion.context_level / 2)
+    level[:, 1::2] = 1
+    noise = torch.randn(clean.shape, generator=generator).to(clean)
+    x = diffusion.schedule.add_noise(clean, noise, level)
+    output = net(x[:, None], level[:, None], actions, torch.ones_like(level)[:, None], None, context)[:, 0].float()
+    guess = to_clean(diffusion.prediction, output, x, level, previous(x, level), diffusion.schedule)
+    return torch.where((level == 1)[..., None, None, None], guess, clean)
+
+
 def _all_known(clean: Tensor) -> Tensor:
     """Action masks `[B, 2, T]` of both streams: every action is given, but nothing is known to lead into a first frame."""
     known = clean.new_ones(len(clean), 2, clean.shape[1])

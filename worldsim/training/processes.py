@@ -100,7 +100,7 @@ class Team:
         return model, optimizer
 
     def release(self, objective: Any, call: nn.Module | None) -> None:
-        """Undo `prepare`: the objective evaluates `call` again."""
+        """Undo `prepare`: the objective evaluates `call` again, and no sharded model outlives the talk between processes."""
         if self.wrapper is not None:
             self.accelerator.unwrap_model(self.wrapper, keep_fp32_wrapper=False)
             self.accelerator.free_memory()
@@ -125,6 +125,11 @@ class Team:
         """Running statistics are the main process's, so that what is saved is what every process goes on with."""
         if self.count > 1:
             self._copy_from_main(list(model.buffers()))
+
+    def wait(self) -> None:
+        """Go on when every process has come here; one that failed never does, so not in a `finally`."""
+        if self.count > 1:
+            torch.distributed.barrier()
 
     def _copy_from_main(self, tensors: list[Tensor]) -> None:
         for tensor in tensors:
@@ -171,5 +176,4 @@ def _fsdp_plugin() -> Any:
 
 def _leave() -> None:
     if torch.distributed.is_initialized():
-        torch.distributed.barrier()
         torch.distributed.destroy_process_group()

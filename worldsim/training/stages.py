@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from worldsim.models.autoencoder import FrameCoder, to_pixels
 from worldsim.models.network import VideoNetwork
-from worldsim.training.loss import Diffusion, causal_loss, forcing_loss, joint_loss, self_generated
+from worldsim.training.loss import Diffusion, causal_loss, every_second, forcing_loss, joint_loss, self_generated
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,9 @@ class VideoObjective:
         shown = [clean]
         if self.model.causal and self.model.two_streams:
             shown.append(self_generated(self.model, clean, actions, self.diffusion, generator))
+        elif self.model.causal:
+            context = self.model.context_for(self.autoencoder.decode(clean[:, 0]).clamp(-1, 1), clean[:, 0])
+            shown.append(every_second(self.model, clean, actions, self.diffusion, generator, context))
         rows = [self._strip(latents[i]) for i in range(4) for latents in shown]
         Image.fromarray(np.concatenate(rows)).save(path)
 

@@ -109,7 +109,7 @@ class Vid2WorldUNet(nn.Module):
             `[B, T, out_channels, H, W]`.
 
         Raises:
-            InvalidInput: a wrong shape, more frames than `window`, or NaN.
+            InvalidInput: a wrong shape, more frames than `window`, or numbers that are not finite.
         """
         self._check(x, timesteps, actions, known, context, fps)
         frames = x.shape[1]
@@ -171,16 +171,17 @@ class Vid2WorldUNet(nn.Module):
             if given is None or given.shape != shape:
                 raise InvalidInput(f"{name} has shape {None if given is None else list(given.shape)}, expected {list(shape)}")
         if not torch.compiler.is_compiling():
-            _refuse_nan(latents=x, **{name: given for name, (given, _) in shapes.items()})
+            _refuse_infinite(latents=x, **{name: given for name, (given, _) in shapes.items()})
 
 
-def _refuse_nan(**inputs: Tensor) -> None:
+def _refuse_infinite(**inputs: Tensor) -> None:
     """One look at everything, so that a GPU is waited for once; none where values cannot be looked at (meta tensors, CUDA graphs)."""
     first = next(iter(inputs.values()))
     if first.is_meta or (first.is_cuda and torch.cuda.is_current_stream_capturing()):
         return
-    if bool(torch.stack([given.isnan().any() for given in inputs.values()]).any()):
-        raise InvalidInput(f"{next(name for name, given in inputs.items() if given.isnan().any())} holds NaN, expected finite numbers")
+    if not torch.stack([given.isfinite().all() for given in inputs.values()]).all():
+        name = next(name for name, given in inputs.items() if not given.isfinite().all())
+        raise InvalidInput(f"{name} holds NaN or infinity, expected finite numbers")
 
 
 def waves(values: Tensor, width: int) -> Tensor:
