@@ -247,7 +247,7 @@ def test_the_same_clips_give_the_same_numbers_and_other_actions_others(parts, ca
         (["dreamsim=lpips.pt"], 2, "does not measure dreamsim"),
         (["clips=none.json"], 2, "no clip list none.json"),
         (["limit=1", "shuffle_actions=true"], 2, "at least two clips"),
-        (["protocol=shrt"], 2, 'unknown protocols "shrt"'),
+        (["protocol=shrt"], 2, 'unknown protocol "shrt"'),
         (["protocol=drawer"], 2, "has the 25 frames of a clip"),
         (["crop=[17,16]"], 2, "cannot cut 17 x 16"),
         (["crop=[16]"], 2, "expected [height,width]"),

@@ -123,11 +123,13 @@ class Vid2WorldNetwork(nn.Module):
         """The cache after a pass over `frames` frames of history.
 
         Raises:
-            InvalidInput: norm="clip", whose features of a frame change with every later one.
+            InvalidInput: norms over the clip, or the official choice of image tokens: features then change with every later frame.
         """
-        if self.unet.config.norm == "clip":
+        config = self.unet.config
+        if config.norm == "clip" or config.image_tokens == "official":
             raise InvalidInput(
-                "norms over the whole clip leave nothing to be remembered; type history=recompute, or convert with norm=frame"
+                f"with norm={config.norm} and image_tokens={config.image_tokens} a frame's features depend on the clip's length and cannot "
+                "be remembered; type history=recompute, or convert with norm=frame image_tokens=per_frame"
             )
         return memory.after(frames, self.window)
 
