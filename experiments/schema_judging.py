@@ -20,7 +20,9 @@ class EvaluateConfig:
     batch: int = option(25, "episodes stepped together", least=1)
     steps: int | None = option(None, "denoising steps per frame; null takes the checkpoint's", least=1)
     guidance: float | None = option(None, "action guidance; 1 is none, null takes the checkpoint's", least=0)
-    history: str | None = option(None, "how the past is kept; null takes the checkpoint's", choices=("stream", "recompute"))
+    history: str | None = option(
+        None, "how the past is kept; null takes the checkpoint's", choices=("stream", "block", "window", "recompute")
+    )
     horizon: int | None = option(None, "steps per episode; null takes the task's", least=1)
     device: str = option("cpu", CPU_OR_CUDA)
     precision: str = option("auto", "number format of the network", choices=("auto", "fp32", "bf16"))
@@ -44,7 +46,9 @@ class ReplayConfig:
     shuffle_actions: bool = option(default=False, meaning="give each episode another one's actions: a model that listens must get worse")
     steps: int | None = option(None, "denoising steps per frame; null takes the checkpoint's", least=1)
     guidance: float | None = option(None, "action guidance; 1 is none, null takes the checkpoint's", least=0)
-    history: str | None = option(None, "how the past is kept; null takes the checkpoint's", choices=("stream", "recompute"))
+    history: str | None = option(
+        None, "how the past is kept; null takes the checkpoint's", choices=("stream", "block", "window", "recompute")
+    )
     seed: int = option(0, SEED, least=0)
     batch: int = option(25, "episodes stepped together", least=1)
     out: str | None = option(None, "folder for the numbers and the videos, may be a run folder; null prints only")
@@ -71,7 +75,9 @@ class EvaluateVideoConfig:
     shuffle_actions: bool = option(default=False, meaning="give each clip another one's actions: a model that listens must get worse")
     steps: int | None = option(None, "denoising steps per frame; null takes the checkpoint's", least=1)
     guidance: float | None = option(None, "action guidance; 1 is none, null takes the checkpoint's", least=0)
-    history: str | None = option(None, "how the past is kept; null takes the checkpoint's", choices=("stream", "recompute"))
+    history: str | None = option(
+        None, "how the past is kept; null takes the checkpoint's", choices=("stream", "block", "window", "recompute")
+    )
     seed: int = option(0, "every draw of the model follows from it; the clips follow from the protocol's", least=0)
     batch: int = option(25, "clips predicted together", least=1)
     out: str | None = option(None, "folder for numbers, clip list and pictures; null prints only")

@@ -201,7 +201,7 @@ def test_names_in_a_list_may_be_quoted(evaluated):
         (["evaluate", "episodes=0"], "expected at least 1"),
         (["evaluate", "guidance=nan"], "expected at least 0"),
         (["evaluate", "determinism=strickt"], 'did you mean "strict"?'),
-        (["evaluate", "history=null2"], "known: recompute, stream"),
+        (["evaluate", "history=null2"], "known: block, recompute, stream, window"),
         (["train", "--cfg", "job", "stage=pretran"], 'did you mean "pretrain"?'),
         (["train"], "train needs stage=autoencoder|"),
         (["train", "stage=???"], "train needs stage="),

@@ -50,6 +50,45 @@ def test_recomputing_equals_streaming_while_all_frames_fit(name, options):
     torch.testing.assert_close(streamed, recomputed, atol=TOLERANCE, rtol=0)
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("window", [None, 4])
+def test_a_window_computed_once_equals_one_recomputed(name, window):
+    """Also after frames have left the window, guided."""
+    net = NETWORKS[name]()
+    options = {"guidance": 2.5, "steps": 2, "history_level": 0.1, "window": window}
+    once, anew = (latents(world(net, history=mode, **options), steps=8) for mode in ("window", "recompute"))
+    torch.testing.assert_close(once, anew, atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_block_grows_to_the_window_and_begins_again_from_its_last_half(name):
+    """Against passes over the frames that the block holds by definition: 1, 2, 3, 4, then the last 2, 3, 4, then the last 2 again."""
+    net = NETWORKS[name]()
+    model = world(net, history="block", guidance=1.5)
+    frames, actions = stirred.pictures(1), stirred.actions(1, 9)
+    state = model.start(frames, np.array([7], dtype=np.uint64))
+    held = [1, 2, 3, 4, 2, 3, 4, 2, 3]
+    for action, length in zip(actions, held, strict=True):
+        normal = model._normal(action, 1)
+        expected = model.denoiser.frames_ahead(replace(state, length=torch.tensor([length])), normal[:, None])[:, 0]
+        state, _ = model.step(state, action)
+        torch.testing.assert_close(state.latest, expected, atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("history", ["stream", "block", "window", "recompute"])
+def test_merging_a_young_lane_leaves_the_old_one_as_it_was(history):
+    model = world(stirred.network(window=4), history=history)
+    frames, actions = stirred.pictures(2), stirred.actions(2, 7)
+    state = model.start(frames, np.array([1, 2], dtype=np.uint64))
+    for action in actions[:5]:
+        state, _ = model.step(state, action)
+    merged = state.merge([1], model.start(frames[1:], np.array([9], dtype=np.uint64)))
+    for action in actions[5:]:
+        state, _ = model.step(state, action)
+        merged, _ = model.step(merged, action)
+        torch.testing.assert_close(state.latest[0], merged.latest[0], atol=TOLERANCE, rtol=0)
+
+
 def test_beyond_the_window_they_are_different_models():
     net = stirred.network(window=4)
     streamed, recomputed = (latents(world(net, history=mode), steps=8) for mode in ("stream", "recompute"))
@@ -99,6 +138,8 @@ def test_joint_frames_that_do_not_fit_are_refused():
         world(stirred.network()).imagine_jointly(frames, stirred.actions(1, 2).swapaxes(0, 1), seeds)
     with pytest.raises(InvalidInput, match="1 given and 6 new frames, expected at most 5 in all"):
         world(stirred.network(window=4), history="recompute").imagine_jointly(frames, stirred.actions(1, 6).swapaxes(0, 1), seeds)
+    with pytest.raises(InvalidInput, match="window is 6, this network sees at most 5 frames"):
+        world(stirred.network(window=4), history="window", window=6)
 
 
 def test_a_shorter_window_forgets():
@@ -158,7 +199,8 @@ def test_the_anchor_is_the_first_frame_of_the_episode_or_of_the_window(anchor):
         ({"eta": 1.5}, InvalidInput, "eta is 1.5, expected a number from 0 to 1"),
         ({"rescale": -1}, InvalidInput, "rescale is -1"),
         ({"window": 1}, InvalidInput, "window is 1, expected at least 2 frames"),
-        ({"anchor": "window"}, InvalidInput, "type history=recompute"),
+        ({"anchor": "window"}, InvalidInput, "or history=window"),
+        ({"rescale_over": "clip", "history": "window"}, InvalidInput, "type history=recompute"),
     ],
 )
 def test_options_that_make_no_sense(options, error, words):

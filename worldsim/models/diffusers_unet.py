@@ -198,6 +198,10 @@ class DiffusersUNet(nn.Module):
         Raises:
             InvalidInput: the pass had several branches.
         """
+        if self.config.norm == "clip":
+            raise InvalidInput(
+                "norms over the whole clip leave nothing to be remembered; type history=recompute, or causalize with norm=frame"
+            )
         if memory.branches != 1:
             raise InvalidInput(f"history was evaluated in {memory.branches} branches, expected 1: x of shape [B, 1, T, h, w, C]")
         return memory.after(frames, self.window)

@@ -49,6 +49,13 @@ class Denoiser:
         self._evaluate(state.held[:, None, -1:], level, state.actions[:, -1:], known, memory, state.context)
         return self.network.remember(memory, 1)
 
+    def prefill(self, state: LatentState, frames: int) -> HistoryCache:
+        """The features of the last `frames` frames, which all lanes have, as if there had been none before; one pass."""
+        memory, known = Memory(lanes=len(state.seeds)), state.known[:, None, -frames:]
+        level = torch.full_like(known, self.sampler.history_level)
+        self._evaluate(state.held[:, None, -frames:], level, state.actions[:, -frames:], known, memory, state.context)
+        return self.network.remember(memory, frames)
+
     def next_frame(self, state: LatentState, action: Tensor, cache: HistoryCache) -> Tensor:
         """The frame after the newest, `[B, h, w, C]`, from the features of all frames before it."""
         known = self._known_ahead(len(action), 1)

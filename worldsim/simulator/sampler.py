@@ -7,7 +7,7 @@ from worldsim.diffusion.schedule import get_schedule
 from worldsim.errors import InvalidInput, UnknownName
 from worldsim.registry import did_you_mean
 
-HISTORY_MODES = ("stream", "recompute")
+HISTORY_MODES = ("stream", "block", "window", "recompute")
 ENDINGS = ("clean", "released")
 ANCHORS = ("episode", "window")
 
@@ -19,8 +19,10 @@ class Sampler:
     Attributes:
         steps: denoising steps per frame.
         guidance: scale s of `v_u + s (v_c - v_u)`; 1 is none.
-        history: "stream" keeps the features of all frames and computes each once; "recompute" passes over the last frames anew in every
-            step, which is right for every network, also one whose norms pool over the clip.
+        history: "stream" keeps the features of all frames and computes each once; "window" computes those of the last frames once per new
+            frame, and equals "recompute", which computes them anew in every denoising step and is right for every network, also one whose
+            norms pool over the clip; "block" keeps features while a window grows from half its length to all of it, then begins again
+            from its last half.
         history_level: noise level in [0, 1) that past frames are held at, its noise drawn once per frame and kept.
         prediction, schedule: what the network predicts, and how noise is added.
         rescale: share of the spread from before guidance that is restored (0 is none, the paper's 0.7).
@@ -28,7 +30,7 @@ class Sampler:
         eta: 0 is deterministic DDIM, 1 is ancestral sampling.
         ending: "clean" ends at level 0; "released" ends where the released sampler does, one level short of it and still shrunk.
         history_shrink: whether the dynamic rescale is applied to history, as in training; the released sampler leaves it out.
-        window: frames in a "recompute" pass, the new one included; None is what the network was trained with.
+        window: frames that a new one may see, itself included; None is what the network was trained with. Not for "stream".
         anchor: the frame whose latent and image tokens the network is conditioned on, where it takes them: the first of the "episode",
             or the first of the "window", as the released long rollouts do.
     """
@@ -65,8 +67,12 @@ class Sampler:
                 raise InvalidInput(f"{key} is {getattr(self, key)}, expected a number from 0 to 1")
         if self.window is not None and self.window < 2:
             raise InvalidInput(f"window is {self.window}, expected at least 2 frames: one of history and the new one")
-        if self.history == "stream" and (self.anchor == "window" or self.rescale_over == "clip"):
-            raise InvalidInput("a window that slides is seen whole only with history=recompute; type history=recompute")
+        if self.history != "recompute" and self.rescale_over == "clip":
+            raise InvalidInput(
+                "the frames of a window are seen whole only with history=recompute; type history=recompute, or rescale_over=frame"
+            )
+        if self.history in ("stream", "block") and self.anchor == "window":
+            raise InvalidInput("kept features belong to the first frame of the episode; type anchor=episode, or history=window")
 
 
 RELEASED = Sampler(

@@ -4,7 +4,7 @@ Frames become latents once; each step denoises one new frame. With `history="str
 cache, with `history="recompute"` every evaluation passes over the last frames.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -38,6 +38,8 @@ class VideoWorldModel:
         self.device = str(next(network.parameters()).device)
         self.denoiser = Denoiser(network, sampler, precision)
         self.slots = 1 if sampler.history == "stream" else (sampler.window or network.window + 1) - 1
+        if self.slots > network.window:
+            raise InvalidInput(f"window is {sampler.window}, this network sees at most {network.window + 1} frames; type a smaller window=")
         self.card: dict = {}
 
     @property
@@ -64,7 +66,7 @@ class VideoWorldModel:
         nothing, zero = state.actions[:, 0], state.known[:, 0]
         first = torch.ones_like(zero) if self.network.starts_known else zero
         for i in range(given):
-            state = self._push(state, latents[:, i], nothing, zero if i else first, cache=state.cache if i == 0 else self._written(state))
+            state = self._push(state, latents[:, i], nothing, zero if i else first, cache=self._kept(state) if i else state.cache)
         return state
 
     @torch.no_grad()
@@ -77,8 +79,11 @@ class VideoWorldModel:
         """
         action = self._normal(actions, len(state.seeds))
         state = replace(state, context=self._context(state))
-        cache = self._written(state)
-        latest = self._recomputed(state, action) if cache is None else self.denoiser.next_frame(state, action, cache)
+        cache = self._kept(state)
+        if self.sampler.history == "recompute":
+            latest = self._recomputed(state, action)
+        else:
+            latest = self.denoiser.next_frame(state, action, self._slid(state) if cache is None else cache)
         known = torch.ones_like(state.known[:, 0])
         return self._push(state, latest, action, known, cache=cache), self._pixels(latest)
 
@@ -130,7 +135,7 @@ class VideoWorldModel:
         empty = like.new_zeros(lanes, self.slots, *like.shape[1:])
         actions = like.new_zeros(lanes, self.slots, self.network.action_size)
         none = torch.zeros(lanes, dtype=torch.int64, device=like.device)
-        cache = self.denoiser.empty_cache(lanes, context) if self.sampler.history == "stream" else None
+        cache = self.denoiser.empty_cache(lanes, context) if self.sampler.history in ("stream", "block") else None
         return LatentState(empty, empty, actions, actions[..., 0], none, none - 1, context, cache, seeds)
 
     def _push(self, state: LatentState, latent: Tensor, action: Tensor, known: Tensor, *, cache: HistoryCache | None) -> LatentState:
@@ -140,9 +145,20 @@ class VideoWorldModel:
         held = self.denoiser.schedule.add_noise(latent, noise, level, shrink=self.sampler.history_shrink)
         return state.pushed(latent, held, action, known, cache=cache)
 
-    def _written(self, state: LatentState) -> HistoryCache | None:
-        """The features of all frames up to the newest; None where they are computed anew."""
-        return None if state.cache is None else self.denoiser.write(state)
+    def _kept(self, state: LatentState) -> HistoryCache | None:
+        """The features of all frames up to the newest; None where none are kept from frame to frame."""
+        if state.cache is None:
+            return None
+        cache = self.denoiser.write(state)
+        full = (state.cache.length >= self.slots).nonzero().flatten().tolist() if self.sampler.history == "block" else []
+        return cache.merge(full, self.denoiser.prefill(state.select(full), max(1, (self.slots + 1) // 2))) if full else cache
+
+    def _slid(self, state: LatentState) -> HistoryCache:
+        """The features of the frames in each lane's window, computed anew."""
+        cache = self.denoiser.empty_cache(len(state.seeds), state.context)
+        for length, lanes in _by_length(state):
+            cache = cache.merge(lanes, self.denoiser.prefill(state.select(lanes), length))
+        return cache
 
     def _context(self, state: LatentState) -> Mapping[str, Tensor]:
         """What the network is told about the first frame, of the episode or of the window."""
@@ -156,7 +172,12 @@ class VideoWorldModel:
     def _recomputed(self, state: LatentState, action: Tensor) -> Tensor:
         """The next latents `[B, h, w, C]` of lanes whose history may be of different length; those of one length are evaluated together."""
         latest = torch.empty_like(state.latest)
-        for length in state.length.unique().tolist():
-            lanes = (state.length == length).nonzero().flatten().tolist()
+        for _, lanes in _by_length(state):
             latest[lanes] = self.denoiser.frames_ahead(state.select(lanes), action[lanes, None])[:, 0]
         return latest
+
+
+def _by_length(state: LatentState) -> Iterator[tuple[int, list[int]]]:
+    """Lanes by the length of their history."""
+    for length in state.length.unique().tolist():
+        yield length, (state.length == length).nonzero().flatten().tolist()
