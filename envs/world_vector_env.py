@@ -53,6 +53,11 @@ class WorldVectorEnv(VectorEnv):
         self.metadata = {**self.metadata, "render_fps": self.world_model.spec.fps, "autoreset_mode": self.autoreset_mode}
 
     @property
+    def lanes(self) -> Lanes:
+        """The episodes themselves, for adapters whose autoreset is none of the three."""
+        return self._lanes
+
+    @property
     def world_model(self) -> WorldModel:
         """The model that predicts."""
         return self._lanes.parts.world_model

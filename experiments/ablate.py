@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.data.files import write_json
+from worldsim.data.files import write_json, written_whole
+from worldsim.errors import RunMismatch
 from worldsim.experiments.schema import AblateConfig, recipe
 
 SCRATCH = "scratch"
@@ -41,15 +42,25 @@ def run(config: AblateConfig) -> dict[str, Any]:
     from worldsim.experiments.setting import use_torch
 
     use_torch(config.threads, config.device)
-    bench = _Bench(config)
+    _remember(Path(config.out) / "recipe.json", config)
+    bench, results = _Bench(config), []
     for variant in variants(config):
         path = Path(config.out) / "variants" / f"{variant.name}.json"
         if not path.exists():
             write_json(path, bench.measure(variant))
-    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((Path(config.out) / "variants").glob("*.json"))]
+        results.append(json.loads(path.read_text(encoding="utf-8")))
     numbers = {"recipe": recipe(config), **summarise(results)}
     print(write_report(Path(config.out), numbers))
     return numbers
+
+
+def _remember(path: Path, config: AblateConfig) -> None:
+    """Keep what the variants are made with, and refuse to go on with something else; more seeds and transfers may come."""
+    made = {key: value for key, value in recipe(config).items() if key not in ("seeds", "transfers")}
+    if path.exists() and (before := json.loads(path.read_text(encoding="utf-8"))) != made:
+        changed = ", ".join(f"{key}={before.get(key)}, now {value}" for key, value in made.items() if before.get(key) != value)
+        raise RunMismatch(f"{path.parent} was made with {changed}; choose another out=")
+    write_json(path, made)
 
 
 def variants(config: AblateConfig) -> Iterator[Variant]:
@@ -102,7 +113,8 @@ class _Bench:
         if not path.exists():
             network = self._fresh(self.config.seed, causal=False)
             self._train(network, "pretrain", self.config.pretrain_steps, self.config.seed, dropout=0.0)
-            save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path)
+            with written_whole(path) as aside:
+                save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, aside)
         return load_file(path)
 
     def measure(self, variant: Variant) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """What a world model makes of real first frames and given actions, step by step or all frames at once. Knows nothing of metrics."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -18,13 +17,9 @@ class JointModel(Protocol):
         """Given frames uint8 `[B, T0, H, W, 3]`, actions float32 `[B, T, A]` and seeds uint64 `[B]` to new frames `[B, T, H, W, 3]`."""
 
 
-def recordings_folder(data: str) -> Path:
-    """The folder `data`, or its folder `validation` where it has one."""
-    folder = Path(data) / "validation"
-    return folder if folder.is_dir() else Path(data)
-
-
-def continue_stepwise(model: WorldModel, given: np.ndarray, actions: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
+def continue_stepwise(
+    model: WorldModel, given: np.ndarray, actions: np.ndarray, seeds: Sequence[int], before: np.ndarray | None = None
+) -> np.ndarray:
     """One new frame per action, each made from all before it.
 
     Args:
@@ -32,6 +27,7 @@ def continue_stepwise(model: WorldModel, given: np.ndarray, actions: np.ndarray,
         given: real first frames uint8 `[B, T0, H, W, 3]`; the first action acts on the last of them.
         actions: `[B, T, A]`; those beyond the model's bounds are clipped to them.
         seeds: B numbers.
+        before: `[B, T0 - 1, A]`, the actions between the given frames, where there are several.
 
     Returns:
         The new frames, uint8 `[B, T, H, W, 3]`.
@@ -40,7 +36,7 @@ def continue_stepwise(model: WorldModel, given: np.ndarray, actions: np.ndarray,
         InvalidInput: frames of another size or actions of another kind than the model's.
     """
     legal = _legal(model, actions)
-    state = model.start(given, np.array(seeds, dtype=np.uint64))
+    state = model.start(given, np.array(seeds, dtype=np.uint64), *_known(model, before))
     frames = []
     for action in legal.swapaxes(0, 1):  # [T, B, A]
         state, frame = model.step(state, action)
@@ -48,7 +44,9 @@ def continue_stepwise(model: WorldModel, given: np.ndarray, actions: np.ndarray,
     return np.stack(frames, axis=1)
 
 
-def continue_jointly(model: WorldModel, given: np.ndarray, actions: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
+def continue_jointly(
+    model: WorldModel, given: np.ndarray, actions: np.ndarray, seeds: Sequence[int], before: np.ndarray | None = None
+) -> np.ndarray:
     """All new frames drawn together; otherwise as `continue_stepwise`.
 
     Raises:
@@ -57,11 +55,16 @@ def continue_jointly(model: WorldModel, given: np.ndarray, actions: np.ndarray, 
     if not isinstance(model, JointModel):
         raise InvalidInput("this world model cannot draw all frames of a clip together (it has no imagine_jointly); type mode=ar")
     legal = _legal(model, actions)
-    frames = model.imagine_jointly(given, legal, np.array(seeds, dtype=np.uint64))
+    frames = model.imagine_jointly(given, legal, np.array(seeds, dtype=np.uint64), *_known(model, before))
     expected = (*legal.shape[:2], *given.shape[2:])
     if frames.shape != expected:
         raise InvalidInput(f"imagine_jointly returned frames {list(frames.shape)}, expected {list(expected)}: one new frame per action")
     return frames
+
+
+def _known(model: WorldModel, before: np.ndarray | None) -> tuple[np.ndarray, ...]:
+    """The actions between given frames as a further argument, where there are any."""
+    return () if before is None or before.shape[1] == 0 else (_legal(model, before),)
 
 
 def _legal(model: WorldModel, actions: np.ndarray) -> np.ndarray:

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from worldsim.data.splits import split_folder
 from worldsim.errors import InvalidInput
-from worldsim.experiments.continuations import continue_jointly, continue_stepwise, recordings_folder
+from worldsim.experiments.continuations import continue_jointly, continue_stepwise
 from worldsim.experiments.presets import load_preset
 from worldsim.experiments.schema import EvaluateVideoConfig
 from worldsim.experiments.setting import open_model, sampler_facts, use_torch, world_model_facts
@@ -46,7 +47,7 @@ def run(config: EvaluateVideoConfig) -> dict[str, Any]:
     facts, model_config = world_model_facts(config.world_model)
     protocol = chosen_protocol(config)
     networks, left_out = open_networks(config, protocol)
-    folder, clips = recordings_folder(config.data), chosen_clips(config, protocol)
+    folder, clips = split_folder(config.data, "validation"), chosen_clips(config, protocol)
     outcome = _measure(config, protocol, networks, clips)
     numbers = {
         "protocol": {"name": Path(config.protocol).stem, **asdict(protocol)},
@@ -119,7 +120,7 @@ def chosen_clips(config: EvaluateVideoConfig, protocol: Protocol) -> ClipList:
     count = min(config.limit or protocol.clips, protocol.clips)
     if config.clips:
         return read_clips(config.clips, protocol.length).first(config.limit or protocol.clips)
-    return choose_clips(recordings_folder(config.data), protocol.length, count, protocol.seed)
+    return choose_clips(split_folder(config.data, "validation"), protocol.length, count, protocol.seed)
 
 
 def _measure(config: EvaluateVideoConfig, protocol: Protocol, networks: dict[str, Any], clips: ClipList) -> Outcome:
@@ -140,14 +141,15 @@ def _predictions(
     config: EvaluateVideoConfig, protocol: Protocol, model: WorldModel, clips: ClipList
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Recorded and imagined clips, uint8 `[B, T, H, W, 3]` each, batch by batch; both begin with the given frames."""
-    folder, given = recordings_folder(config.data), protocol.given
+    folder, given = split_folder(config.data, "validation"), protocol.given
     proceed = {"ar": continue_stepwise, "nar": continue_jointly}[protocol.mode]
     for begin in range(0, len(clips.clips), config.batch):
         chosen = clips.clips[begin : begin + config.batch]
-        truth, actions = read_batch(folder, chosen, given, protocol.length)
+        truth, actions = read_batch(folder, chosen, protocol.length)
+        before, ahead = actions[:, : given - 1], actions[:, given - 1 :]
         if config.shuffle_actions:
-            actions = read_batch(folder, _next_ones(clips, begin, len(chosen)), given, protocol.length)[1]
-        made = proceed(model, truth[:, :given], actions, [clip.draw_seed(config.seed) for clip in chosen])
+            ahead = read_batch(folder, _next_ones(clips, begin, len(chosen)), protocol.length)[1][:, given - 1 :]
+        made = proceed(model, truth[:, :given], ahead, [clip.draw_seed(config.seed) for clip in chosen], before)
         yield truth, np.concatenate([truth[:, :given], made], axis=1)
 
 

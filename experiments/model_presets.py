@@ -85,7 +85,5 @@ def model_preset(name: str) -> ModelPreset:
     except (OSError, ValueError) as error:
         raise InvalidInput(f"{name} holds no readable config.json, expected the unet folder of a diffusers pipeline") from error
     if "_class_name" not in described:
-        raise InvalidInput(
-            f"{name}/config.json names no _class_name, expected the unet folder of a diffusers pipeline; see docs/causalize.md"
-        )
+        raise InvalidInput(f"{name}/config.json names no _class_name, expected the unet folder of a diffusers pipeline; see docs/method.md")
     return ModelPreset(folder=name, **DIFFUSERS)

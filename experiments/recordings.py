@@ -40,14 +40,10 @@ def read_split(data: Path, split: str) -> list[Trajectory]:
     Raises:
         InvalidInput: seeds of another split in this folder.
     """
-    from worldsim.data.splits import require_split
+    from worldsim.data.splits import require_split, split_folder
     from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
 
-    folder = data / split
-    names = {"validation": "val"}
-    if not folder.is_dir() and (data / names.get(split, split)).is_dir():
-        folder = data / names[split]
-    trajectories = [read_trajectory(path) for path in trajectory_paths(folder)]
+    trajectories = [read_trajectory(path) for path in trajectory_paths(split_folder(data, split))]
     for trajectory in trajectories:
         if trajectory.task_id == "drawer":
             require_split(trajectory.seed, split)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from worldsim.data.files import write_json
+from worldsim.data.splits import split_folder
 from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
 from worldsim.errors import InvalidInput
-from worldsim.experiments.continuations import continue_stepwise, recordings_folder
+from worldsim.experiments.continuations import continue_stepwise
 from worldsim.experiments.schema import ReplayConfig
 from worldsim.experiments.setting import open_model, sampler_facts, use_torch, verifier_name, world_model_facts
 from worldsim.load import load_verifier
@@ -68,7 +69,7 @@ def run(config: ReplayConfig) -> dict[str, Any]:
 
 def read_recordings(data: str, count: int) -> list[Trajectory]:
     """The first `count` episodes below `data`, or below its folder `validation` where it has one."""
-    return [read_trajectory(path) for path in trajectory_paths(recordings_folder(data))[:count]]
+    return [read_trajectory(path) for path in trajectory_paths(split_folder(data, "validation"))[:count]]
 
 
 def shuffled(recorded: Sequence[Trajectory]) -> list[np.ndarray]:

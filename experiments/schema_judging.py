@@ -7,7 +7,24 @@ from worldsim.experiments.options import CPU_OR_CUDA, REQUIRED, SEED, THREADS, o
 
 
 @dataclass
-class EvaluateConfig:
+class SamplerKeys:
+    """How frames are drawn, for every command that draws them; null takes what the checkpoint was saved with."""
+
+    steps: int | None = option(None, "denoising steps per frame; null takes the checkpoint's", least=1)
+    guidance: float | None = option(None, "action guidance; 1 is none, null takes the checkpoint's", least=0)
+    history: str | None = option(
+        None, "how the past is kept; null takes the checkpoint's", choices=("stream", "block", "window", "recompute")
+    )
+    history_level: float | None = option(None, "noise level that past frames are held at; null takes the checkpoint's", least=0)
+    window: int | None = option(None, "frames that a new one may see, itself included; not for stream", least=2)
+    anchor: str | None = option(None, "first frame that the network is told of, where it is", choices=("episode", "window"))
+    rescale: float | None = option(None, "share of the spread from before guidance that is restored", least=0)
+    rescale_over: str | None = option(None, "frames whose spread that is: the newest, or all in the window", choices=("frame", "clip"))
+    eta: float | None = option(None, "0 is deterministic, 1 is ancestral sampling", least=0)
+
+
+@dataclass
+class EvaluateConfig(SamplerKeys):
     """Keys of `worldsim evaluate`."""
 
     world_model: str = option("drawer", "name or checkpoint of the world model to act in")
@@ -18,11 +35,6 @@ class EvaluateConfig:
     episodes: int = option(100, "episodes per policy, one per start of the task", least=1)
     seed: int = option(0, SEED, least=0)
     batch: int = option(25, "episodes stepped together", least=1)
-    steps: int | None = option(None, "denoising steps per frame; null takes the checkpoint's", least=1)
-    guidance: float | None = option(None, "action guidance; 1 is none, null takes the checkpoint's", least=0)
-    history: str | None = option(
-        None, "how the past is kept; null takes the checkpoint's", choices=("stream", "block", "window", "recompute")
-    )
     horizon: int | None = option(None, "steps per episode; null takes the task's", least=1)
     device: str = option("cpu", CPU_OR_CUDA)
     precision: str = option("auto", "number format of the network", choices=("auto", "fp32", "bf16"))
@@ -34,7 +46,7 @@ class EvaluateConfig:
 
 
 @dataclass
-class ReplayConfig:
+class ReplayConfig(SamplerKeys):
     """Keys of `worldsim replay`."""
 
     world_model: str = option("drawer", "name or checkpoint of the world model to act in")
@@ -44,11 +56,6 @@ class ReplayConfig:
         None, "judge of the last predicted frame, compared with recorded states; null takes the world model's own, else classifier"
     )
     shuffle_actions: bool = option(default=False, meaning="give each episode another one's actions: a model that listens must get worse")
-    steps: int | None = option(None, "denoising steps per frame; null takes the checkpoint's", least=1)
-    guidance: float | None = option(None, "action guidance; 1 is none, null takes the checkpoint's", least=0)
-    history: str | None = option(
-        None, "how the past is kept; null takes the checkpoint's", choices=("stream", "block", "window", "recompute")
-    )
     seed: int = option(0, SEED, least=0)
     batch: int = option(25, "episodes stepped together", least=1)
     out: str | None = option(None, "folder for the numbers and the videos, may be a run folder; null prints only")
@@ -58,7 +65,7 @@ class ReplayConfig:
 
 
 @dataclass
-class EvaluateVideoConfig:
+class EvaluateVideoConfig(SamplerKeys):
     """Keys of `worldsim evaluate-video`."""
 
     world_model: str = option("drawer", "name or checkpoint of the world model that predicts")
@@ -73,11 +80,6 @@ class EvaluateVideoConfig:
     lpips: str | None = option(None, "LPIPS, likewise")
     dreamsim: str | None = option(None, "DreamSim, likewise")
     shuffle_actions: bool = option(default=False, meaning="give each clip another one's actions: a model that listens must get worse")
-    steps: int | None = option(None, "denoising steps per frame; null takes the checkpoint's", least=1)
-    guidance: float | None = option(None, "action guidance; 1 is none, null takes the checkpoint's", least=0)
-    history: str | None = option(
-        None, "how the past is kept; null takes the checkpoint's", choices=("stream", "block", "window", "recompute")
-    )
     seed: int = option(0, "every draw of the model follows from it; the clips follow from the protocol's", least=0)
     batch: int = option(25, "clips predicted together", least=1)
     out: str | None = option(None, "folder for numbers, clip list and pictures; null prints only")

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from worldsim.data.tasks import digest_of_starts
 from worldsim.errors import InvalidInput
 from worldsim.evaluate import Episode, Genuine, Imagined, plan
 from worldsim.experiments.schema import EvaluateConfig
+from worldsim.experiments.schema_judging import SamplerKeys
 from worldsim.load import (
     find_checkpoint,
     load_policy,
@@ -24,7 +25,7 @@ from worldsim.load import (
 from worldsim.registry import POLICIES, TRUTHS, VERIFIERS, WORLD_MODELS
 from worldsim.types import Policy, Task, Verifier, WorldModel, WorldSpec
 
-SAMPLER_KEYS = ("steps", "guidance", "history")  # of a checkpoint's sampler, what a command may replace
+SAMPLER_KEYS = tuple(field.name for field in fields(SamplerKeys))  # of a checkpoint's sampler, what a command may replace
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """What a stage begins with and leaves behind: a network, its autoencoder and what the actions mean, as checkpoint folders."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from worldsim.data.files import described_in
 from worldsim.errors import InvalidInput
 from worldsim.experiments.model_presets import ModelPreset
 from worldsim.experiments.schema import TrainConfig, recipe
@@ -24,9 +24,11 @@ class Parts:
 
     def diffusion(self) -> Any:
         """How the network's output is to be read."""
+        from worldsim.diffusion.parameterize import check_prediction
         from worldsim.diffusion.schedule import get_schedule
         from worldsim.training.loss import Diffusion
 
+        check_prediction(self.prediction, self.schedule)
         return Diffusion(get_schedule(self.schedule), self.prediction)
 
 
@@ -73,8 +75,8 @@ def parts_before(config: TrainConfig, preset: ModelPreset, frame_size: tuple[int
 
 def _kind_at(folder: Path) -> str | None:
     """What the checkpoint in `folder` is; None where there is none."""
-    path = folder / "config.json"
-    return json.loads(path.read_text(encoding="utf-8")).get("kind", "") if path.exists() else None
+    described = described_in(folder)
+    return None if described is None else described.get("kind", "")
 
 
 def _begun(config: TrainConfig, preset: ModelPreset, frame_size: tuple[int, int], action: ActionSpec, autoencoder: Any) -> Parts:
@@ -120,11 +122,11 @@ def _converted(config: TrainConfig, preset: ModelPreset, folder: Path, frame_siz
         )
     if (spec.height, spec.width) != frame_size:
         raise InvalidInput(f"{folder} sees {spec.height} x {spec.width} frames, the data have {frame_size[0]} x {frame_size[1]}")
-    return Parts(network.to(config.device), autoencoder.to(config.device), action, frame_size, preset.prediction, preset.schedule)
+    return Parts(network.to(config.device), autoencoder.to(config.device), spec.action, frame_size, preset.prediction, preset.schedule)
 
 
 def _continued(config: TrainConfig, checkpoint: Any, frame_size: tuple[int, int], action: ActionSpec) -> Parts:
-    """The network that another stage has trained."""
+    """The network that another stage has trained; actions mean what they meant there, whatever bounds these data would suggest."""
     from worldsim.models.autoencoders import build_autoencoder
     from worldsim.models.networks import build_network
 
@@ -136,8 +138,14 @@ def _continued(config: TrainConfig, checkpoint: Any, frame_size: tuple[int, int]
             f"{checkpoint.folder} was trained on {size[0]} x {size[1]} frames and actions {names}; "
             f"the data have {frame_size[0]} x {frame_size[1]} and {', '.join(action.names)}"
         )
+    for key in ("prediction", "schedule"):
+        if getattr(config, key) not in (None, facts["sampler"][key]):
+            raise InvalidInput(
+                f"{checkpoint.folder} was trained with {key}={facts['sampler'][key]}, not {getattr(config, key)}; leave {key}= out"
+            )
     network = checkpoint.fill("network", build_network(facts)).to(config.device)
     autoencoder = checkpoint.fill("autoencoder", build_autoencoder(facts)).to(config.device)
+    action = ActionSpec(**facts["spec"]["action"])
     return Parts(network, autoencoder, action, frame_size, facts["sampler"]["prediction"], facts["sampler"]["schedule"])
 
 
@@ -157,7 +165,7 @@ def _given_autoencoder(config: TrainConfig) -> Any:
             "a pretrained U-Net needs the autoencoder of its latents; type autoencoder=FOLDER, the vae folder of the same pipeline"
         )
     folder = Path(config.autoencoder)
-    if (folder / "config.json").exists() and "_class_name" not in json.loads((folder / "config.json").read_text(encoding="utf-8")):
+    if "_class_name" not in (described_in(folder) or {"_class_name": None}):
         return _autoencoder_at(folder)
     return autoencoder_from(folder)
 

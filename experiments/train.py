@@ -10,6 +10,7 @@ from worldsim.errors import InvalidInput
 from worldsim.experiments.model_presets import ModelPreset, model_preset
 from worldsim.experiments.recordings import action_spec, read_split, recordings_folder
 from worldsim.experiments.schema import TrainConfig, recipe
+from worldsim.experiments.setting import use_torch
 from worldsim.experiments.stage_parts import Parts, fresh_autoencoder, parts_before, save_stage
 
 FOCUS = "opening"  # the state around whose movement clips are drawn more often, where recordings have it
@@ -21,9 +22,9 @@ def run(config: TrainConfig) -> None:
 
     from worldsim.training.processes import is_main_process, take_device
 
+    use_torch(config.threads, config.device)
     take_device(config.device)
     torch.manual_seed(config.seed)
-    torch.set_num_threads(config.threads or torch.get_num_threads())
     config = replace(config, out=config.out or str(Path("checkpoints") / Path(config.world_model).stem))
     preset = with_overrides(model_preset(config.world_model), config)
     data = recordings_folder(config.data, preset.episodes)
@@ -74,10 +75,13 @@ def _train_network(config: TrainConfig, preset: ModelPreset, data: Path) -> None
 
     if config.fsdp and config.stage == "self-context":
         raise InvalidInput("fsdp=true needs every process to evaluate equally often, which self-context does not; drop fsdp=true")
+    if preset.objective == "forcing" and config.stage == "self-context":
+        raise InvalidInput("self-context needs two streams, forcing has one; type objective=two-stream, or stop at stage=posttrain")
     numbers = _numbers(config, preset)
     trajectories = read_split(data, "train")
     height, width = trajectories[0].frames.shape[1:3]
     parts = parts_before(config, preset, (height, width), action_spec(data))
+    parts.action.check(np.concatenate([trajectory.actions for trajectory in trajectories]))
     if config.stage == "causalize":
         _causalize(config, parts)
     if numbers.steps:
@@ -137,8 +141,9 @@ def _loop(config: TrainConfig, preset: ModelPreset, numbers: Any, objective: Any
         precision=config.precision,
         device=config.device,
         save_seconds=config.save_seconds,
-        recipe={name: getattr(config, name) for name in ("stage", "world_model", "transfer", "norm", "batch")}
-        | {name: getattr(preset, name) for name in ("prediction", "objective", "action_dropout", "clip")},
+        recipe={name: getattr(config, name) for name in ("stage", "world_model", "transfer", "norm")}
+        | {name: getattr(preset, name) for name in ("prediction", "schedule", "objective", "action_dropout", "image_dropout", "clip")}
+        | {"batch": numbers.batch},
     )
     shown = {"desc": f"train {config.stage}", "unit": "step", "mininterval": 1.0, "disable": not is_main_process()}
     with tqdm(total=None if config.seconds else numbers.steps, **shown) as bar:

@@ -99,8 +99,8 @@ def read_clips(path: str, length: int) -> ClipList:
     return found
 
 
-def read_clip(folder: Path, clip: Clip, given: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Frames uint8 `[length, H, W, 3]` of a clip, and the actions float32 `[length - given, A]` that lead into those after the given ones.
+def read_clip(folder: Path, clip: Clip, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames uint8 `[length, H, W, 3]` of a clip, and the actions float32 `[length - 1, A]` between them.
 
     Raises:
         InvalidInput: the recording has fewer frames.
@@ -112,16 +112,16 @@ def read_clip(folder: Path, clip: Clip, given: int, length: int) -> tuple[np.nda
         raise InvalidInput(
             f"{clip.episode} has {len(recorded.frames)} frames, the clip wants {length} from {clip.begin}; give other clips="
         )
-    return frames, recorded.actions[clip.begin + given - 1 : clip.begin + length - 1]
+    return frames, recorded.actions[clip.begin : clip.begin + length - 1]
 
 
-def read_batch(folder: Path, clips: Sequence[Clip], given: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Frames uint8 `[B, length, H, W, 3]` and actions float32 `[B, length - given, A]` of several clips.
+def read_batch(folder: Path, clips: Sequence[Clip], length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames uint8 `[B, length, H, W, 3]` and actions float32 `[B, length - 1, A]` of several clips.
 
     Raises:
         InvalidInput: recordings of different frame sizes or actions, or as `read_clip`.
     """
-    read = [read_clip(folder, clip, given, length) for clip in clips]
+    read = [read_clip(folder, clip, length) for clip in clips]
     if len({(frames.shape, actions.shape) for frames, actions in read}) > 1:
         raise InvalidInput(f"the recordings below {folder} differ in frame size or actions; give those of one kind")
     return np.stack([frames for frames, _ in read]), np.stack([actions for _, actions in read])

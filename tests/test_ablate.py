@@ -32,6 +32,8 @@ def test_every_variant_is_trained_once_and_the_same_command_resumes(tmp_path, da
     assert numbers["recipe"]["steps"] == 2
     assert (tmp_path / "out" / "ablation.png").stat().st_size > 1000
     assert "| extrapolative | none |" in capsys.readouterr().out
+    assert cli.main([*words, "learning_rate=0.5"]) == 1
+    assert "was made with learning_rate=0.001, now 0.5; choose another out=" in capsys.readouterr().err
 
 
 def variant(transfer: str, seed: int, psnr: list[float], **options) -> dict:

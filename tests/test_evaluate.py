@@ -300,7 +300,7 @@ def test_the_recorded_command_asks_for_the_same(tiny_parts):
         ({"episodes": 6}, 2, "has 5 starts, not 6; type episodes=5"),
         ({"device": "cuda:99"}, 2, "is not there"),
         ({"device": "gpu"}, 2, 'unknown device "gpu"'),
-        ({"history": "window"}, 2, 'unknown history "window"'),
+        ({"history": "widow"}, 2, 'unknown history "widow"; did you mean "window"'),
         ({"world_model": "a"}, 2, "holds a policy, expected a world_model"),
         ({"verifier": "large-judge"}, 2, "judges frames of 32 x 32, expected 16 x 16"),
         ({"policies": "[large-policy]"}, 2, "this network was trained on [N, 32, 32, 3]"),

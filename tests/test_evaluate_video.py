@@ -139,14 +139,14 @@ def test_a_clip_list_comes_back_from_its_file_or_not_at_all(parts):
         read_clips("clips.json", 5)
 
 
-def test_a_clip_brings_the_actions_behind_its_given_frames(parts):
+def test_a_clip_brings_the_actions_between_its_frames(parts):
     chosen = choose_clips(Path("rec"), 5, 4, seed=0)
-    frames, actions = read_batch(Path("rec"), chosen.clips, given=2, length=5)
-    assert (frames.shape, actions.shape) == ((4, 5, 16, 16, 3), (4, 3, 3))
+    frames, actions = read_batch(Path("rec"), chosen.clips, length=5)
+    assert (frames.shape, actions.shape) == ((4, 5, 16, 16, 3), (4, 4, 3))
     for row, clip in enumerate(chosen.clips):
         recorded = read_trajectory(f"rec/{clip.episode}.h5")
         assert np.array_equal(frames[row], recorded.frames[clip.begin : clip.begin + 5])
-        assert np.array_equal(actions[row], recorded.actions[clip.begin + 1 : clip.begin + 4])
+        assert np.array_equal(actions[row], recorded.actions[clip.begin : clip.begin + 4])
     assert len({clip.draw_seed(0) for clip in chosen.clips} | {clip.draw_seed(1) for clip in chosen.clips}) == 8
 
 

@@ -146,6 +146,39 @@ def test_what_training_cannot_begin_with(tmp_path, capsys, data, pipeline):
     assert "does not describe a world model" in refused(capsys, *base, "stage=causalize", f"world_model={tmp_path / 'mine.yaml'}")
 
 
+def test_what_a_stage_was_trained_with_is_not_changed_on_the_way(tmp_path, data, capsys):
+    base = ("train", "world_model=tiny", f"data={data}", f"out={tmp_path}", "steps=1")
+    command(*base, "stage=causalize")
+    assert "was trained with prediction=clean, not v" in refused(capsys, *base, "stage=posttrain", "prediction=v")
+    assert "self-context needs two streams" in refused(capsys, *base, "stage=self-context", "objective=forcing")
+    assert "a noise prediction says nothing" in refused(
+        capsys,
+        "train",
+        "world_model=tiny",
+        f"data={data}",
+        f"out={tmp_path / 'other'}",
+        "steps=1",
+        "stage=causalize",
+        "prediction=noise",
+        "schedule=zero_snr",
+    )
+    (tmp_path / "causalize" / "config.json").write_text("{")
+    assert cli.main([*map(str, base), "stage=posttrain"]) == 1
+    assert "is not JSON" in capsys.readouterr().err
+    assert 'device "cuda" is not there' in refused(capsys, *base, "stage=causalize", "device=cuda")
+
+
+def test_validation_may_be_called_val(tmp_path):
+    from worldsim.data.splits import split_folder
+
+    assert split_folder(tmp_path, "validation") == tmp_path
+    (tmp_path / "val").mkdir()
+    assert split_folder(tmp_path, "validation") == tmp_path / "val"
+    (tmp_path / "validation").mkdir()
+    assert split_folder(tmp_path, "validation") == tmp_path / "validation"
+    assert split_folder(tmp_path, "train") == tmp_path
+
+
 def test_a_preset_refuses_unknown_words():
     with pytest.raises(InvalidInput, match='kind is "unet", expected one of'):
         replace(ModelPreset(), kind="unet")

@@ -226,10 +226,10 @@ def test_the_causal_loss_feeds_history_beside_targets():
     torch.testing.assert_close(loss, (clean - base)[:, 1:].square().mean())
 
 
-def test_the_causal_loss_takes_its_history_from_the_context_it_is_given():
+def test_the_causal_loss_takes_the_history_it_is_given():
     net, (clean, actions) = Recorder(), clips()
     still = replace(DIFFUSION, context_level=0.0)
-    causal_loss(net, clean, actions, still, torch.Generator().manual_seed(0), dropout=0.0, context=clean + 5)
+    causal_loss(net, clean, actions, still, torch.Generator().manual_seed(0), dropout=0.0, history=clean + 5)
     assert torch.equal(net.given["x"][:, 0], clean + 5)
 
 

@@ -1,6 +1,7 @@
 """A converted checkpoint of the authors as a world: rolled out behind Gymnasium, in both histories, post-trained. 8 x 8 frames."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,13 +83,13 @@ def test_the_released_sampler_is_the_default(folders):
 
 
 def test_norms_over_the_clip_are_not_streamed(folders):
-    model = worldsim.load_world_model(folders["released"], history="stream", rescale_over="frame", **FEW)
+    model = worldsim.load_world_model(folders["released"], history="stream", rescale_over="frame", anchor="episode", **FEW)
     with pytest.raises(InvalidInput, match="type history=recompute"):
         rollout(model)
 
 
 def test_a_strict_conversion_streams_what_it_recomputes(folders):
-    options = {"rescale_over": "frame", "guidance": 2.5, **FEW}
+    options = {"rescale_over": "frame", "anchor": "episode", "guidance": 2.5, **FEW}
     streamed, recomputed = (
         rollout(worldsim.load_world_model(folders["strict"], history=history, **options)) for history in ("stream", "recompute")
     )
@@ -109,16 +110,62 @@ def test_a_converted_world_is_evaluated_and_measured(folders, data, tmp_path, ca
     assert results["world_model"]["parameters"] > 0
 
 
-def test_a_converted_world_is_post_trained(folders, data, tmp_path):
+def post_trained(folder: Path, data: Path, out: Path) -> dict:
+    """The config of two steps of post-training."""
     preset = Path(cli.__file__).parent / "configs" / "world_models" / "rt1.yaml"
-    mine = tmp_path / "mine.yaml"
+    mine = out / "mine.yaml"
     mine.write_text(preset.read_text().replace("clip: 16", "clip: 4").replace("steps: 50", "steps: 2"))
-    words = [f"world_model={mine}", "stage=posttrain", f"init={folders['strict']}", f"data={data}", f"out={tmp_path / 'made'}", "steps=2"]
+    words = [f"world_model={mine}", "stage=posttrain", f"init={folder}", f"data={data}", f"out={out}", "steps=2", "learning_rate=0.01"]
     assert cli.main(["train", *words, "threads=1", "precision=fp32", "checkpointing=true"]) == 0
-    config = json.loads((tmp_path / "made" / "posttrain" / "config.json").read_text())
+    return json.loads((out / "posttrain" / "config.json").read_text())
+
+
+def test_a_converted_world_is_post_trained(folders, data, tmp_path):
+    """The U-Net and the image projector learn, the image tower does not."""
+    config = post_trained(folders["strict"], data, tmp_path)
     assert config["network_kind"] == "vid2world"
     assert config["leak"] == {"latents": 0.0, "levels": 0.0, "actions": 0.0}
-    assert rollout(worldsim.load_world_model(tmp_path / "made" / "posttrain", **FEW), steps=1).shape == (1, 2, SIZE, SIZE, 3)
+    before, after = (worldsim.load_world_model(folder).network.state_dict() for folder in (folders["strict"], tmp_path / "posttrain"))
+    moved = {name.split(".")[0] for name in before if (after[name] - before[name]).abs().max() > 1e-3}
+    assert moved == {"unet", "resampler"}
+    assert rollout(worldsim.load_world_model(tmp_path / "posttrain", **FEW), steps=1).shape == (1, 2, SIZE, SIZE, 3)
+
+
+def test_actions_keep_their_meaning_whatever_the_data_span(folders, data, tmp_path):
+    """Bounds that an import found in the data are not the network's: those of the domain stay."""
+    narrow = tmp_path / "narrow"
+    shutil.copytree(data, narrow)
+    found = vars(domain_action("rt1")) | {"low": (-0.25,) * ACTIONS, "high": (0.35,) * ACTIONS}
+    (narrow / "summary.json").write_text(json.dumps({"action": found}))
+    config = post_trained(folders["strict"], narrow, tmp_path)
+    assert tuple(config["spec"]["action"]["high"]) == domain_action("rt1").high
+
+
+def test_no_action_leads_into_the_first_frame_of_a_window(folders, monkeypatch):
+    """The released network always had zeros there, also when the window has left the episode's first frame."""
+    model = worldsim.load_world_model(folders["released"], **FEW)
+    told = []
+    monkeypatch.setattr(
+        model.network.unet, "forward", lambda x, timesteps, actions, known, context, fps: told.append((actions, known)) or x[:, :, :4]
+    )
+    rollout(model, steps=model.network.window + 2)
+    actions, known = told[-1]
+    assert actions.shape[1] == model.network.window + 1
+    assert not actions[:, 0].any()
+    assert known[:, 0].all()
+    assert actions[:, 1:].all()
+
+
+def test_actions_between_given_frames_are_known(folders):
+    model = worldsim.load_world_model(folders["released"], **FEW)
+    rng = np.random.default_rng(0)
+    frames, seeds = rng.integers(0, 256, (1, 4, SIZE, SIZE, 3), dtype=np.uint8), np.array([1], dtype=np.uint64)
+    actions = rng.uniform(-1, 1, (1, 3, ACTIONS)).astype(np.float32)
+    told, hidden = model.start(frames, seeds, actions), model.start(frames, seeds)
+    assert told.known[0, -4:].tolist() == [1, 1, 1, 1]
+    assert hidden.known[0, -4:].tolist() == [1, 0, 0, 0]
+    with pytest.raises(InvalidInput, match="4 given frames of 1 lanes take actions"):
+        model.start(frames, seeds, actions[:, :2])
 
 
 def test_the_wrong_domain_is_refused(folders, data, tmp_path, capsys):

@@ -174,7 +174,10 @@ class WorldModel(Protocol):
     spec: WorldSpec
 
     def start(self, frames: np.ndarray, seeds: np.ndarray) -> State:
-        """uint8 `[B, T0, H, W, 3]` and uint64 `[B]` to the state in which the next action acts on the last frame."""
+        """uint8 `[B, T0, H, W, 3]` and uint64 `[B]` to the state in which the next action acts on the last frame.
+
+        A model that can use the actions between several given frames takes them as a third argument, `[B, T0 - 1, A]`.
+        """
 
     def step(self, state: State, actions: np.ndarray) -> tuple[State, np.ndarray]:
         """float32 `[B, A]` to the next state and uint8 `[B, H, W, 3]`."""

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from worldsim.errors import DamagedFile
+
 
 @contextmanager
 def written_whole(path: str | os.PathLike) -> Iterator[Path]:
@@ -40,3 +42,18 @@ def sha256_of(path: str | os.PathLike) -> str:
 def digest_of(value: Any) -> str:
     """A short stable name (16 hex digits) for a JSON value: the same on every machine and in every run."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
+
+
+def described_in(folder: str | os.PathLike) -> dict[str, Any] | None:
+    """What `config.json` in `folder` says; None where there is none.
+
+    Raises:
+        DamagedFile: it is not JSON.
+    """
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DamagedFile(f"{path} is not JSON ({error}); get the checkpoint again") from error

@@ -1,5 +1,7 @@
 """Which seeds belong to training, validation and evaluation. Disjoint by construction: a seed's range is its split."""
 
+from pathlib import Path
+
 from worldsim.errors import InvalidInput
 from worldsim.registry import did_you_mean
 
@@ -24,6 +26,12 @@ def split_of(seed: int) -> str:
     """The split that a seed belongs to; seeds beyond all ranges belong to none ("other")."""
     names = {base: name for name, base in SPLITS.items()}
     return names.get(seed // SPAN, "other")
+
+
+def split_folder(data: str | Path, split: str) -> Path:
+    """The folder of a split below `data` ("val" is validation, as RLDS names it), or `data` itself where it is not divided."""
+    names = [split, *(["val"] if split == "validation" else [])]
+    return next((Path(data) / name for name in names if (Path(data) / name).is_dir()), Path(data))
 
 
 def require_split(seed: int, split: str) -> None:

@@ -1,7 +1,7 @@
 """mp4 files and frame sizes: uint8 RGB frames in, the same frames (up to compression) out. Knows nothing of actions or episodes."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 
@@ -18,8 +18,6 @@ CRF = "18"  # h264's constant quality: visually lossless
 def write_video(path: str | os.PathLike, frames: np.ndarray, fps: float) -> None:
     """Write an h264 mp4 that any browser plays; it appears under its name only when it is complete.
 
-    yuv420p halves the colour resolution and needs even sides, so an odd side grows by one repeated row or column.
-
     Args:
         path: where to write.
         frames: uint8 `[T, H, W, 3]`, RGB, T at least 1.
@@ -29,15 +27,41 @@ def write_video(path: str | os.PathLike, frames: np.ndarray, fps: float) -> None
         InvalidInput: frames of another dtype or shape, or a rate that is not above 0.
     """
     frames = _checked(frames)
+    with streamed_video(path, frames.shape[1], frames.shape[2], fps) as add:
+        for frame in frames:
+            add(frame)
+
+
+@contextmanager
+def streamed_video(path: str | os.PathLike, height: int, width: int, fps: float) -> Iterator[Callable[[np.ndarray], None]]:
+    """A function that adds a frame uint8 `[height, width, 3]`, RGB, to an h264 mp4; no more than the encoder's few frames are held.
+
+    The file appears under its name when the block ends, and not at all when it ends with an error. yuv420p halves the
+    colour resolution and needs even sides, so an odd side grows by one repeated row or column.
+
+    Args:
+        path: where to write.
+        height: rows of every frame.
+        width: columns of every frame.
+        fps: frames per second.
+
+    Raises:
+        InvalidInput: a frame of another dtype or shape, or a rate that is not above 0.
+    """
     if not (np.isfinite(fps) and fps > 0):
         raise InvalidInput(f"a video at {fps} frames per second cannot be written; give a number above 0")
-    height, width = frames.shape[1:3]
-    frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")  # [T, H even, W even, 3]
+    margins = ((0, height % 2), (0, width % 2), (0, 0))
     with written_whole(path) as aside, av.open(str(aside), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": CRF})
-        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        stream.height, stream.width, stream.pix_fmt = height + height % 2, width + width % 2, "yuv420p"
+
+        def add(frame: np.ndarray) -> None:
+            if frame.dtype != np.uint8 or frame.shape != (height, width, 3):
+                raise InvalidInput(f"a frame is {frame.dtype} {list(frame.shape)}, expected uint8 [{height}, {width}, 3]")
+            even = np.ascontiguousarray(np.pad(frame, margins, mode="edge"))  # [H even, W even, 3]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
+
+        yield add
         container.mux(stream.encode(None))
 
 

@@ -9,20 +9,23 @@ import torch
 from torch import Tensor
 
 from worldsim.diffusion.schedule import Schedule, spread
-from worldsim.errors import UnknownName
+from worldsim.errors import InvalidInput, UnknownName
 from worldsim.registry import did_you_mean
 
 PREDICTIONS = ("clean", "v", "noise", "flow")
 
 
-def check_prediction(name: str) -> str:
-    """`name`, if it is a known prediction type.
+def check_prediction(name: str, schedule: str = "linear") -> str:
+    """`name`, if it is a known prediction type that can be sampled with this schedule.
 
     Raises:
         UnknownName: with the closest known name.
+        InvalidInput: noise predictions where the last level holds no signal: they say nothing of the clean sample.
     """
     if name not in PREDICTIONS:
         raise UnknownName(f'unknown prediction "{name}"; {did_you_mean(name, PREDICTIONS)}')
+    if name == "noise" and schedule.startswith("zero_snr"):
+        raise InvalidInput(f"a noise prediction says nothing of the clean sample at the last level of {schedule}; type prediction=v")
     return name
 
 

@@ -1,6 +1,5 @@
 """The kinds of autoencoder that a checkpoint may hold: our own, and diffusers' `AutoencoderKL` applied frame by frame."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from worldsim.data.files import described_in
 from worldsim.errors import InvalidInput
 from worldsim.models.autoencoder import Autoencoder, AutoencoderConfig
 
@@ -56,8 +56,7 @@ def autoencoder_from(folder: str | Path) -> FrameAutoencoder:
     Raises:
         InvalidInput: the folder holds something else; SVD's temporal decoder, which mixes frames, is something else.
     """
-    path = Path(folder) / "config.json"
-    name = json.loads(path.read_text(encoding="utf-8")).get("_class_name") if path.is_file() else None
+    name = (described_in(folder) or {}).get("_class_name")
     if name != "AutoencoderKL":
         raise InvalidInput(
             f"{folder} holds {name or 'no config.json'}, expected the folder of an AutoencoderKL, which codes each frame by itself"

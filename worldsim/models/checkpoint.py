@@ -3,7 +3,6 @@
 Weights are stored as float16 and computed with in float32 or bfloat16.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from worldsim.data.files import sha256_of, write_json, written_whole
+from worldsim.data.files import described_in, sha256_of, write_json, written_whole
 from worldsim.errors import DamagedFile, InvalidInput
 
 FORMAT = "worldsim-checkpoint/1"
@@ -69,13 +68,9 @@ def read_config(folder: str | Path, *kinds: str) -> dict[str, Any]:
         InvalidInput: no such checkpoint, or one of another kind.
         DamagedFile: `config.json` is not JSON.
     """
-    path = Path(folder) / "config.json"
-    if not path.exists():
+    config = described_in(folder)
+    if config is None:
         raise InvalidInput(f"{folder} holds no checkpoint (no config.json); expected a {kinds[0]} folder, see: worldsim doctor")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DamagedFile(f"{path} is not JSON ({error}); get the checkpoint again") from error
     if config.get("kind") not in kinds:
         raise InvalidInput(f"{folder} holds a {config.get('kind')}, expected a {' or '.join(kinds)}")
     return config

@@ -62,6 +62,7 @@ class DiffusersUNet(nn.Module):
 
     kind = "diffusers"
     starts_known = False
+    needs_pixels = False
     two_streams = False
 
     def __init__(self, config: DiffusersUNetConfig) -> None:

@@ -20,6 +20,7 @@ class VideoNetwork(Protocol):
         two_streams: True when stream s > 0 of `x` sees the past of stream 0 in the same pass. Otherwise a pass of several streams
             needs a memory, in which all of them read one history.
         starts_known: True when a first frame, into which no action led, is given zeros as if they were an action, rather than a hidden one.
+        needs_pixels: whether `context_for` looks at the first frame's pixels.
     """
 
     kind: str
@@ -29,6 +30,7 @@ class VideoNetwork(Protocol):
     causal: bool
     two_streams: bool
     starts_known: bool
+    needs_pixels: bool
 
     def __call__(
         self,
@@ -77,3 +79,12 @@ class VideoNetwork(Protocol):
     def describe(self) -> dict:
         """The config as plain values."""
         ...
+
+
+def first_unled(net: VideoNetwork, actions: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Actions `[B, T, A]` and masks `[B, T]` of a clip into whose first frame no action leads, as the network is told that."""
+    actions, known = actions.clone(), known.clone()
+    actions[:, 0] = 0
+    if not net.starts_known:
+        known[:, 0] = 0
+    return actions, known

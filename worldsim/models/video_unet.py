@@ -49,6 +49,7 @@ class VideoUNet(nn.Module):
 
     kind = "video_unet"
     starts_known = False
+    needs_pixels = False
     two_streams = True
 
     def __init__(self, config: VideoUNetConfig) -> None:

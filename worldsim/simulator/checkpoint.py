@@ -42,8 +42,14 @@ def read_world_model(folder: str | Path) -> dict[str, Any]:
 
 
 def stored_sampler(config: Mapping[str, Any]) -> dict[str, Any]:
-    """How a world model is sampled when nothing else is asked for; a converted Vid2World checkpoint as its authors did."""
-    return dict(config["sampler"]) if config["kind"] == "world_model" else vars(RELEASED)
+    """How a world model is sampled when nothing else is asked for; a converted Vid2World checkpoint as its authors did.
+
+    One that was converted strictly need not compute its window in every step.
+    """
+    if config["kind"] == "world_model":
+        return dict(config["sampler"])
+    strict = config["unet"]["norm"] != "clip" and config["unet"]["image_tokens"] == "per_frame"
+    return vars(RELEASED) | ({"history": "window", "rescale_over": "frame"} if strict else {})
 
 
 def open_world_model(folder: str | Path, *, device: str = "cpu", precision: str = "auto", **sampler: object) -> VideoWorldModel:

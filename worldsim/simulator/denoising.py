@@ -15,7 +15,7 @@ from worldsim.diffusion.samplers import level_steps, sample_ddim
 from worldsim.diffusion.schedule import get_schedule, level_of
 from worldsim.models.cache import HistoryCache, Memory
 from worldsim.models.checkpoint import use_precision
-from worldsim.models.network import VideoNetwork
+from worldsim.models.network import VideoNetwork, first_unled
 from worldsim.simulator.sampler import Sampler
 from worldsim.simulator.state import LatentState
 
@@ -51,9 +51,10 @@ class Denoiser:
 
     def prefill(self, state: LatentState, frames: int) -> HistoryCache:
         """The features of the last `frames` frames, which all lanes have, as if there had been none before; one pass."""
-        memory, known = Memory(lanes=len(state.seeds)), state.known[:, None, -frames:]
+        actions, known = first_unled(self.network, state.actions[:, -frames:], state.known[:, -frames:])
+        memory, known = Memory(lanes=len(state.seeds)), known[:, None]
         level = torch.full_like(known, self.sampler.history_level)
-        self._evaluate(state.held[:, None, -frames:], level, state.actions[:, -frames:], known, memory, state.context)
+        self._evaluate(state.held[:, None, -frames:], level, actions, known, memory, state.context)
         return self.network.remember(memory, frames)
 
     def next_frame(self, state: LatentState, action: Tensor, cache: HistoryCache) -> Tensor:
@@ -73,8 +74,9 @@ class Denoiser:
         All lanes have a history of one length.
         """
         past, ahead = int(state.length[0]), actions.shape[1]
-        known = torch.cat([_branched(state.known[:, -past:], self.branches), self._known_ahead(len(actions), ahead).flatten(0, 1)], dim=1)
-        led = _branched(torch.cat([state.actions[:, -past:], actions], dim=1), self.branches)
+        led, known = first_unled(self.network, state.actions[:, -past:], state.known[:, -past:])
+        known = torch.cat([_branched(known, self.branches), self._known_ahead(len(actions), ahead).flatten(0, 1)], dim=1)
+        led = _branched(torch.cat([led, actions], dim=1), self.branches)
         held = _branched(state.held[:, -past:], self.branches)
         context = {name: _branched(tensor, self.branches) for name, tensor in state.context.items()}
 

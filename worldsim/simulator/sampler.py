@@ -50,7 +50,7 @@ class Sampler:
     anchor: str = "episode"
 
     def __post_init__(self) -> None:
-        check_prediction(self.prediction)
+        check_prediction(self.prediction, self.schedule)
         get_schedule(self.schedule)
         words = {"history": HISTORY_MODES, "ending": ENDINGS, "anchor": ANCHORS, "rescale_over": ("frame", "clip")}
         for key, known in words.items():
@@ -87,4 +87,5 @@ RELEASED = Sampler(
     eta=1.0,
     ending="released",
     history_shrink=False,
+    anchor="window",
 )

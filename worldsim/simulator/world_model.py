@@ -48,8 +48,13 @@ class VideoWorldModel:
         return parameter_count(self.network, self.autoencoder)
 
     @torch.no_grad()
-    def start(self, frames: np.ndarray, seeds: np.ndarray) -> LatentState:
+    def start(self, frames: np.ndarray, seeds: np.ndarray, actions: np.ndarray | None = None) -> LatentState:
         """Frames uint8 `[B, T0, H, W, 3]` and seeds `[B]` to the state whose newest frame is the last one given.
+
+        Args:
+            frames: the given frames.
+            seeds: one per lane.
+            actions: `[B, T0 - 1, A]` between the given frames; None hides them from the network.
 
         Raises:
             InvalidInput: frames of another size or type, or not one seed per lane.
@@ -63,11 +68,21 @@ class VideoWorldModel:
             latents = self.autoencoder.encode(pixels.flatten(0, 1)).float().unflatten(0, (lanes, given))
             context = self.network.context_for(pixels[:, 0], latents[:, 0])
         state = self._blank(latents[:, 0], context, tuple(int(seed) for seed in seeds))
-        nothing, zero = state.actions[:, 0], state.known[:, 0]
-        first = torch.ones_like(zero) if self.network.starts_known else zero
+        led, known = torch.zeros(lanes, given, self.network.action_size), torch.zeros(lanes, given)
+        if actions is not None:
+            led[:, 1:], known[:, 1:] = self._between(actions, lanes, given), 1
+        known[:, 0] = float(self.network.starts_known)
+        led, known = led.to(self.device), known.to(self.device)
         for i in range(given):
-            state = self._push(state, latents[:, i], nothing, zero if i else first, cache=self._kept(state) if i else state.cache)
+            state = self._push(state, latents[:, i], led[:, i], known[:, i], cache=self._kept(state) if i else state.cache)
         return state
+
+    def _between(self, actions: np.ndarray, lanes: int, given: int) -> Tensor:
+        """Actions between given frames, `[B, T0 - 1, A]`, checked and normalised."""
+        if actions.shape[:2] != (lanes, given - 1):
+            raise InvalidInput(f"{given} given frames of {lanes} lanes take actions [{lanes}, {given - 1}, ...], got {list(actions.shape)}")
+        normal = [self._normal(actions[:, i], lanes).cpu() for i in range(given - 1)]
+        return torch.stack(normal, dim=1) if normal else torch.zeros(lanes, 0, self.network.action_size)
 
     @torch.no_grad()
     def step(self, state: LatentState, actions: np.ndarray) -> tuple[LatentState, np.ndarray]:
@@ -88,7 +103,7 @@ class VideoWorldModel:
         return self._push(state, latest, action, known, cache=cache), self._pixels(latest)
 
     @torch.no_grad()
-    def imagine_jointly(self, frames: np.ndarray, actions: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    def imagine_jointly(self, frames: np.ndarray, actions: np.ndarray, seeds: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
         """All frames at once, at one noise level (Vid2World's non-autoregressive mode); a frame may then know the actions after it.
 
         The given frames are held as history, which the released code does not do: it lets the first one be denoised with the others.
@@ -97,6 +112,7 @@ class VideoWorldModel:
             frames: uint8 `[B, T0, H, W, 3]`.
             actions: float32 `[B, T, A]`, the first acts on the last given frame.
             seeds: `[B]`.
+            before: `[B, T0 - 1, A]`, the actions between the given frames; None hides them.
 
         Returns:
             uint8 `[B, T, H, W, 3]`.
@@ -110,7 +126,7 @@ class VideoWorldModel:
             raise InvalidInput(
                 f"{frames.shape[1]} given and {actions.shape[1]} new frames, expected at most {self.slots + 1} in all; type window=N"
             )
-        state = self.start(frames, seeds)
+        state = self.start(frames, seeds, before)
         normal = torch.stack([self._normal(each, len(state.seeds)) for each in actions.swapaxes(0, 1)], dim=1)
         latents = self.denoiser.frames_ahead(state, normal)
         return np.stack([self._pixels(latents[:, i]) for i in range(latents.shape[1])], axis=1)

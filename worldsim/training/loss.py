@@ -14,7 +14,7 @@ from torch import Tensor
 from worldsim.diffusion.noise import context_levels, independent_levels, target_levels
 from worldsim.diffusion.parameterize import previous, to_clean, training_target
 from worldsim.diffusion.schedule import Schedule
-from worldsim.models.network import VideoNetwork
+from worldsim.models.network import VideoNetwork, first_unled
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,7 @@ def forcing_loss(
     level = independent_levels(clean.shape[:2], generator).to(clean)
     x, target = _noised(clean, level, diffusion, generator)
     known = (torch.rand(level.shape, generator=generator) >= dropout).to(clean)
-    if not net.starts_known:
-        known[:, 0] = 0
+    actions, known = first_unled(net, actions, known)
     output = net(x[:, None], level[:, None], actions, known[:, None], None, context)[:, 0].float()
     return (output - target).square().mean()
 
@@ -78,19 +77,19 @@ def causal_loss(
     generator: torch.Generator,
     *,
     dropout: float,
-    context: Tensor | None = None,
+    history: Tensor | None = None,
 ) -> Tensor:
-    """Diffusion forcing with two streams; a target's action is hidden with probability `dropout`. `context` replaces the history."""
+    """Diffusion forcing with two streams; a target's action is hidden with probability `dropout`. History is `clean` unless given."""
     batch, frames = clean.shape[:2]
     history_level = context_levels((batch, frames), diffusion.context_level, generator).to(clean)
     level = target_levels((batch, frames), generator).to(clean)
     history_noise, noise = (torch.randn(clean.shape, generator=generator).to(clean) for _ in range(2))
-    history = diffusion.schedule.add_noise(clean if context is None else context, history_noise, history_level)
+    held = diffusion.schedule.add_noise(clean if history is None else history, history_noise, history_level)
     x = diffusion.schedule.add_noise(clean, noise, level)
-    base = previous(history, history_level)
+    base = previous(held, history_level)
     known = _all_known(clean)
     known[:, 1] *= (torch.rand((batch, frames), generator=generator) >= dropout).to(clean)
-    output = net(torch.stack([history, x], 1), torch.stack([history_level, level], 1), actions, known)[:, 1].float()
+    output = net(torch.stack([held, x], 1), torch.stack([history_level, level], 1), actions, known)[:, 1].float()
     target = training_target(diffusion.prediction, clean, noise, level, base, diffusion.schedule)
     return (output - target)[:, 1:].square().mean()
 
@@ -120,7 +119,8 @@ def every_second(
     level[:, 1::2] = 1
     noise = torch.randn(clean.shape, generator=generator).to(clean)
     x = diffusion.schedule.add_noise(clean, noise, level)
-    output = net(x[:, None], level[:, None], actions, torch.ones_like(level)[:, None], None, context)[:, 0].float()
+    actions, known = first_unled(net, actions, torch.ones_like(level))
+    output = net(x[:, None], level[:, None], actions, known[:, None], None, context)[:, 0].float()
     guess = to_clean(diffusion.prediction, output, x, level, previous(x, level), diffusion.schedule)
     return torch.where((level == 1)[..., None, None, None], guess, clean)
 

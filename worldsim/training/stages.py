@@ -101,10 +101,10 @@ class VideoObjective:
         if options.objective == "forcing":
             context = self._context(clean, generator)
             return forcing_loss(self._called(), clean, actions, self.diffusion, generator, dropout=options.dropout, context=context)
-        context = None
+        history = None
         if torch.rand((), generator=generator) < options.self_share:
-            context = self_generated(self._called(), clean, actions, self.diffusion, generator)
-        return causal_loss(self._called(), clean, actions, self.diffusion, generator, dropout=options.dropout, context=context)
+            history = self_generated(self._called(), clean, actions, self.diffusion, generator)
+        return causal_loss(self._called(), clean, actions, self.diffusion, generator, dropout=options.dropout, history=history)
 
     def _called(self) -> "Evaluated":
         return Evaluated(self.call, self.model)
@@ -112,6 +112,8 @@ class VideoObjective:
     @torch.no_grad()
     def _context(self, clean: Tensor, generator: torch.Generator) -> Mapping[str, Tensor]:
         """What the network is told about the first frame: as the autoencoder shows it, or, now and then, a grey picture."""
+        if not self.model.needs_pixels:
+            return self.model.context_for(clean[:, 0], clean[:, 0])
         first = self.autoencoder.decode(clean[:, 0]).clamp(-1, 1)
         kept = (torch.rand(len(first), generator=generator) >= self.options.image_dropout).to(first)
         return self.model.context_for(first * kept[:, None, None, None], clean[:, 0])
@@ -131,7 +133,7 @@ class VideoObjective:
         if self.model.causal and self.model.two_streams:
             shown.append(self_generated(self.model, clean, actions, self.diffusion, generator))
         elif self.model.causal:
-            context = self.model.context_for(self.autoencoder.decode(clean[:, 0]).clamp(-1, 1), clean[:, 0])
+            context = self._context(clean, generator)
             shown.append(every_second(self.model, clean, actions, self.diffusion, generator, context))
         rows = [self._strip(latents[i]) for i in range(4) for latents in shown]
         Image.fromarray(np.concatenate(rows)).save(path)

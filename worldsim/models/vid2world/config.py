@@ -36,7 +36,7 @@ class Vid2WorldConfig:
         norm: frames that norms over time take their statistics from, once causal: "clip" (as released; leaks), "frame", "cumulative".
         head: "rows": output row h sees rows h-2..h (as released); "symmetric": an ordinary convolution. Until causal always ordinary.
         image_tokens: "official": a pass of exactly `frames` frames shows each its own tokens, any other pass shows all of them to every
-            frame; "per_frame": frame t of the episode always has the tokens of group t, later frames the last group.
+            frame; "per_frame": frame t of a pass, or of kept history, always has the tokens of group t, later frames the last group.
         latent_height, latent_width: of one latent frame, for whoever asks; the network takes any multiple of its downsampling.
         dropout: in residual blocks and temporal convolutions while training.
         causal: False for the bidirectional network before surgery.

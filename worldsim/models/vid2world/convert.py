@@ -198,6 +198,12 @@ def convert(
     if text.shape[-1] != resampler.config.context_width:
         raise InvalidInput(f"the empty text is {list(text.shape)}, expected [77, {resampler.config.context_width}] as the image tokens")
     say(f"hashing {source}")
+    tokens, config = resampler.config.tokens, unet_config(choices)
+    if tokens != config.tokens_per_frame * config.frames:
+        expected = f"{config.tokens_per_frame} for each of {config.frames} frames"
+        raise InvalidInput(
+            f"the image projector of {source} makes {tokens} tokens, expected {expected}; choose the domain that it was trained on"
+        )
     return Vid2WorldParts(
         unet=build_unet(found["U-Net"], choices),
         resampler=resampler,

@@ -17,7 +17,7 @@ from worldsim.models.vid2world.config import Vid2WorldConfig
 from worldsim.models.vid2world.domains import domain_action
 from worldsim.models.vid2world.pretrained import Vid2WorldParts
 from worldsim.models.vid2world.resampler import ResamplerConfig
-from worldsim.models.vid2world.towers import Conditioner
+from worldsim.models.vid2world.towers import Conditioner, transformers
 from worldsim.models.vid2world.unet import Vid2WorldUNet
 from worldsim.types import WorldSpec
 
@@ -33,6 +33,8 @@ class Vid2WorldNetwork(nn.Module):
 
     kind = "vid2world"
     starts_known = True
+    needs_pixels = True
+    _no_split_modules = ("Stage",)  # what FSDP shards by
     two_streams = False
 
     def __init__(self, unet: Vid2WorldUNet, conditioner: Conditioner | None, action_scale: tuple[float, ...]) -> None:
@@ -80,15 +82,20 @@ class Vid2WorldNetwork(nn.Module):
         """Whether it has been causalized; with norm="clip" the future still comes through the norms."""
         return self.unet.config.causal
 
+    @torch.no_grad()
     def context_for(self, first_frames: Tensor, first_latents: Tensor) -> dict[str, Tensor]:
-        """The first frame's latent and its text and image tokens.
+        """The first frame's latent and, in evaluation, its text and image tokens; in training what the resampler makes these from.
 
         Args:
             first_frames: float `[B, H, W, 3]` in [-1, 1].
             first_latents: `[B, h, w, C]`.
         """
-        tokens = Conditioner(self.image_encoder, self.resampler, self.empty_text)(first_frames)
-        return {"first": first_latents, "tokens": tokens}
+        conditioner = self._conditioner()
+        seen = conditioner.see(first_frames)
+        return {"first": first_latents} | ({"seen": seen} if self.training else {"tokens": conditioner.tokens(seen)})
+
+    def _conditioner(self) -> Conditioner:
+        return Conditioner(self.image_encoder, self.resampler, self.empty_text)
 
     def forward(
         self,
@@ -109,7 +116,9 @@ class Vid2WorldNetwork(nn.Module):
             raise InvalidInput("this network is conditioned on a first frame; give context=net.context_for(first_frames, first_latents)")
         if streams != (1 if memory is None else memory.branches):
             raise InvalidInput(f"{streams} streams, expected 1, or a memory of as many branches, in which they meet")
-        rows = {name: value.repeat_interleave(streams, dim=0) for name, value in context.items()}  # [B * S, ...]
+        tokens = context["tokens"] if "tokens" in context else self._conditioner().tokens(context["seen"])
+        rows = {"first": context["first"], "tokens": tokens}
+        rows = {name: value.repeat_interleave(streams, dim=0) for name, value in rows.items()}  # [B * S, ...]
         first = rows["first"][:, None].expand(-1, frames, -1, -1, -1)
         latents = torch.cat([x.flatten(0, 1), first.to(x)], dim=-1).permute(0, 1, 4, 2, 3)  # [B * S, T, 2C, h, w]
         raw = (actions * actions.new_tensor(self.action_scale)).repeat_interleave(streams, dim=0)
@@ -149,10 +158,8 @@ class Vid2WorldNetwork(nn.Module):
 
 def build_vid2world(values: Mapping[str, Any]) -> Vid2WorldNetwork:
     """The network that `describe` described, freshly initialised."""
-    from transformers import CLIPVisionConfig, CLIPVisionModel
-
-    config = Vid2WorldConfig(**values["unet"])
-    encoder = CLIPVisionModel(CLIPVisionConfig(**values["image_encoder"]))
+    library, config = transformers(), Vid2WorldConfig(**values["unet"])
+    encoder = library.CLIPVisionModel(library.CLIPVisionConfig(**values["image_encoder"]))
     text = torch.zeros(config.text_tokens, config.context_dim)
     conditioner = Conditioner(encoder, ResamplerConfig(**values["resampler"]).build(), text)
     return Vid2WorldNetwork(config.build(), conditioner, tuple(values["action_scale"]))

@@ -28,7 +28,7 @@ from worldsim.models.autoencoders import FrameAutoencoder
 from worldsim.models.checkpoint import FORMAT, load_checkpoint, parameter_count
 from worldsim.models.vid2world.config import Vid2WorldConfig
 from worldsim.models.vid2world.resampler import ResamplerConfig
-from worldsim.models.vid2world.towers import Conditioner, filled, load_autoencoder, load_image_encoder
+from worldsim.models.vid2world.towers import Conditioner, filled, load_autoencoder, load_image_encoder, transformers
 
 KIND = "vid2world"
 TOWERS = {"vae": "diffusion_pytorch_model.safetensors", "image_encoder": "model.safetensors"}  # the libraries' file names
@@ -155,7 +155,7 @@ def _written_whole(folder: Path) -> Iterator[Path]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """No progress bars of transformers inside the block."""
-    from transformers.utils import logging
+    logging = transformers().utils.logging
 
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
@@ -179,9 +179,8 @@ def _read_tower(folder: Path, file: str, sha256: str) -> tuple[dict[str, Any], d
 
 
 def _image_encoder(config: dict[str, Any], weights: dict[str, Tensor]) -> nn.Module:
-    from transformers import CLIPVisionConfig
 
-    return load_image_encoder(CLIPVisionConfig.from_dict(config), weights)
+    return load_image_encoder(transformers().CLIPVisionConfig.from_dict(config), weights)
 
 
 def card(config: Mapping[str, Any]) -> str:

@@ -46,12 +46,17 @@ def filled(build: Callable[[], nn.Module], weights: Weights, what: str) -> nn.Mo
     return module.eval()
 
 
-def _transformers() -> ModuleType:
+def transformers() -> ModuleType:
+    """The library, imported on use.
+
+    Raises:
+        MissingDependency: it is not installed.
+    """
     try:
-        import transformers
+        import transformers as library
     except ImportError as error:
         raise MissingDependency("the image and text towers need transformers; type: pip install 'worldsim[vid2world]'") from error
-    return transformers
+    return library
 
 
 def _count(weights: Weights, prefix: str) -> int:
@@ -81,7 +86,7 @@ def build_image_encoder(weights: Weights) -> nn.Module:
         DamagedFile: missing, surplus or misshapen tensors.
         MissingDependency: transformers is not installed.
     """
-    library, what = _transformers(), "image tower"
+    library, what = transformers(), "image tower"
     width, _, patch, _ = _present(weights, "conv1.weight", what).shape
     side = math.isqrt(_present(weights, "positional_embedding", what).shape[0] - 1)
     config = library.CLIPVisionConfig(
@@ -99,7 +104,7 @@ def build_image_encoder(weights: Weights) -> nn.Module:
 
 def load_image_encoder(config: object, weights: Weights) -> nn.Module:
     """The image tower of a transformers configuration around transformers' keys, with or without their old `vision_model.` prefix."""
-    library = _transformers()
+    library = transformers()
     bare = {key.removeprefix("vision_model."): tensor for key, tensor in weights.items()}
 
     def build() -> nn.Module:
@@ -119,7 +124,7 @@ def empty_text_of(weights: Weights) -> Tensor:
         DamagedFile: missing, surplus or misshapen tensors.
         MissingDependency: transformers is not installed.
     """
-    library, what = _transformers(), "text tower"
+    library, what = transformers(), "text tower"
     vocabulary, width = _present(weights, "token_embedding.weight", what).shape
     length = _present(weights, "positional_embedding", what).shape[0]
     last = _count(weights, "transformer.resblocks.") - 1
@@ -187,8 +192,16 @@ class Conditioner(nn.Module):
         self.resampler = resampler
         self.register_buffer("empty_text", empty_text, persistent=False)
 
+    def see(self, frames: Tensor) -> Tensor:
+        """First frames `[B, H, W, 3]` in [-1, 1] to the frozen tower's tokens `[B, 257, 1280]`."""
+        pixels = clip_pixels(frames, self.image_encoder.config.image_size)
+        return self.image_encoder(pixels).last_hidden_state.to(self.resampler.latents.dtype)
+
+    def tokens(self, seen: Tensor) -> Tensor:
+        """What `see` saw to context `[B, 77 + 256, 1024]`; the resampler is trained through here."""
+        image = self.resampler(seen)
+        return torch.cat([self.empty_text.to(image).expand(len(seen), -1, -1), image], dim=1)
+
     def forward(self, frames: Tensor) -> Tensor:
         """First frames `[B, H, W, 3]` in [-1, 1] to context `[B, 77 + 256, 1024]`."""
-        pixels = clip_pixels(frames, self.image_encoder.config.image_size)
-        image = self.resampler(self.image_encoder(pixels).last_hidden_state.to(self.resampler.latents.dtype))
-        return torch.cat([self.empty_text.to(image).expand(len(frames), -1, -1), image], dim=1)
+        return self.tokens(self.see(frames))
