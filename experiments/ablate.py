@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,8 @@ class _Bench:
         model = VideoWorldModel(world.spec, network, world.autoencoder, sampler, precision=world.precision)
         actions = [trajectory.actions for trajectory in self.recorded]
         predictions = list(predict(model, self.recorded, actions, seed=config.seed, batch=25))
-        return {measure.__name__: _by_episode_and_step(measure, predictions) for measure in (psnr, ssim)}
+        measures = {"psnr": psnr, "ssim": partial(ssim, border=True)}
+        return {name: _by_episode_and_step(measure, predictions) for name, measure in measures.items()}
 
 
 def _by_episode_and_step(measure: Any, predictions: Sequence[Any]) -> dict[str, list[float]]:
