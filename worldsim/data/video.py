@@ -46,7 +46,7 @@ def streamed_video(path: str | os.PathLike, height: int, width: int, fps: float)
         fps: frames per second.
 
     Raises:
-        InvalidInput: a frame of another dtype or shape, or a rate that is not above 0.
+        InvalidInput: a frame of another dtype or shape, none at all, or a rate that is not above 0.
     """
     if not (np.isfinite(fps) and fps > 0):
         raise InvalidInput(f"a video at {fps} frames per second cannot be written; give a number above 0")
@@ -62,6 +62,8 @@ def streamed_video(path: str | os.PathLike, height: int, width: int, fps: float)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
 
         yield add
+        if not stream.codec_context.is_open:
+            raise InvalidInput(f"no frame was added to {path}; a video needs at least one")
         container.mux(stream.encode(None))
 
 
