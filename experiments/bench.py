@@ -71,14 +71,14 @@ def run(config: BenchConfig) -> dict[str, Any]:
     if not model_config:
         raise InvalidInput(f'bench times checkpoints, and world model "{config.world_model}" is none; type world_model=PATH')
     precision = {} if config.precision == "auto" else {"precision": config.precision}
-    models = {steps: load_world_model(config.world_model, steps=steps, **precision) for steps in config.steps}
-    costs = {steps: time_model(model, config.batch, config.frames) for steps, model in models.items()}
     own = load_world_model(config.world_model, **precision)
+    costs = {history: _by_steps(config, history, precision) for history in config.histories}
     numbers = {
         "world_model": facts,
         "batch": config.batch,
-        "frame_ms": {own.sampler.history: {str(steps): cost.cpu_ms for steps, cost in costs.items()}},
-        "frame_wall_ms": {own.sampler.history: {str(steps): cost.wall_ms for steps, cost in costs.items()}},
+        "guidance": own.sampler.guidance if config.guidance is None else config.guidance,
+        "frame_ms": {history: {str(steps): cost.cpu_ms for steps, cost in found.items()} for history, found in costs.items()},
+        "frame_wall_ms": {history: {str(steps): cost.wall_ms for steps, cost in found.items()} for history, found in costs.items()},
         "env_fps": {str(lanes): 1000 / time_env(own, lanes, config.frames).wall_ms for lanes in config.lanes},
         "env_steps": own.sampler.steps,
         **_overhead(own, config.frames),
@@ -91,9 +91,19 @@ def run(config: BenchConfig) -> dict[str, Any]:
     return numbers
 
 
-def measure(step: Callable[[], None], *, times: int, frames: int) -> Cost:
-    """The cost of one of `frames` frames that a call of `step` makes, over `times` calls after one to warm up."""
-    step()
+def _by_steps(config: BenchConfig, history: str, precision: dict[str, str]) -> dict[int, Cost]:
+    """The cost of a frame for each number of denoising steps, with the past kept in one way and full."""
+    found = {}
+    for steps in config.steps:
+        model = load_world_model(config.world_model, steps=steps, history=history, guidance=config.guidance, **precision)
+        found[steps] = time_model(model, config.batch, config.frames, full=model.network.window + 1)
+    return found
+
+
+def measure(step: Callable[[], None], *, times: int, frames: int, warm: int = 1) -> Cost:
+    """The cost of one of `frames` frames that a call of `step` makes, over `times` calls after `warm` ones that are not timed."""
+    for _ in range(warm):
+        step()
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(times):
         step()
@@ -101,8 +111,8 @@ def measure(step: Callable[[], None], *, times: int, frames: int) -> Cost:
     return Cost(1000 * (time.process_time() - cpu) / made, 1000 * (time.perf_counter() - wall) / made)
 
 
-def time_model(model: WorldModel, lanes: int, frames: int) -> Cost:
-    """The cost of a frame in the model alone, `lanes` side by side, actions drawn at random."""
+def time_model(model: WorldModel, lanes: int, frames: int, full: int = 1) -> Cost:
+    """The cost of a frame in the model alone, `lanes` side by side, actions drawn at random; timed once `full` frames are made."""
     rng, spec = np.random.default_rng(0), model.spec
     state = model.start(_noise_frames(rng, spec, lanes), np.arange(lanes, dtype=np.uint64))
 
@@ -110,7 +120,7 @@ def time_model(model: WorldModel, lanes: int, frames: int) -> Cost:
         nonlocal state
         state, _ = model.step(state, rng.uniform(spec.action.low, spec.action.high, (lanes, spec.action.size)).astype(np.float32))
 
-    return measure(step, times=frames, frames=lanes)
+    return measure(step, times=frames, frames=lanes, warm=full)
 
 
 def time_env(model: WorldModel, lanes: int, frames: int) -> Cost:
@@ -141,7 +151,9 @@ def _noise_frames(rng: np.random.Generator, spec: WorldSpec, lanes: int) -> np.n
 def _table(numbers: dict[str, Any]) -> "Table":
     from rich.table import Table
 
-    about = f"{numbers['world_model']['name']}, {numbers['batch']} lanes, {numbers['machine']['precision']}"
+    about = (
+        f"{numbers['world_model']['name']}, {numbers['batch']} lanes, guidance {numbers['guidance']:g}, {numbers['machine']['precision']}"
+    )
     table = Table(title=f"One frame of {about}")
     for heading in ("history", "steps", "CPU ms", "wall ms"):
         table.add_column(heading, justify="right")

@@ -112,6 +112,10 @@ class BenchConfig:
     world_model: str = option("drawer", "name or checkpoint of the world model to time")
     lanes: list[int] = option([1, 8, 25], "numbers of parallel worlds to time", least=1)
     steps: list[int] = option([1, 2, 4], "numbers of denoising steps to time", least=1)
+    histories: list[str] = option(
+        ["stream"], "ways to keep the past to time in the model alone", choices=("stream", "block", "window", "recompute")
+    )
+    guidance: float | None = option(None, "action guidance in the model alone; null takes the checkpoint's", least=0)
     batch: int = option(25, "lanes in the timing of the model alone", least=1)
     frames: int = option(24, "frames per lane in each timing", least=1)
     precision: str = option("auto", "number format of the network", choices=("auto", "fp32", "bf16"))
