@@ -9,6 +9,8 @@ import tiny
 from worldsim.experiments import cli
 from worldsim.experiments.ablation_report import markdown, summarise, write_report
 
+pytestmark = pytest.mark.slow  # as a file
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:

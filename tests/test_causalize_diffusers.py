@@ -16,6 +16,8 @@ from worldsim.models.cache import HistoryCache, Memory
 from worldsim.models.causal import FrameLevels, acts_within_frame, causalize, converts, transfer_kernel
 from worldsim.models.causal.layers import CausalConv3d, CumulativeGroupNorm, FrameGroupNorm, remembering
 
+pytestmark = pytest.mark.slow  # as a file
+
 SMALL = {"in_channels": 4, "out_channels": 4, "layers_per_block": 1, "cross_attention_dim": 8}
 BLOCKS = {
     "SpatioTemporal": (

@@ -15,6 +15,8 @@ from worldsim.models.diffusers_families import build_unet, call, config_values
 from worldsim.models.diffusers_unet import DiffusersUNet, DiffusersUNetConfig, from_folder
 from worldsim.models.network import VideoNetwork
 
+pytestmark = pytest.mark.slow  # as a file
+
 NAMES = tuple(small_unets.CONFIGS)
 SVD, I2V, SMALL = "UNetSpatioTemporalConditionModel", "I2VGenXLUNet", "UNet3DConditionModel"
 NONE = {"latents": 0.0, "levels": 0.0, "actions": 0.0}

@@ -23,6 +23,8 @@ from worldsim.envs.world_vector_env import WorldVectorEnv
 from worldsim.errors import WorldsimError
 from worldsim.types import Start, Task, Verdict
 
+pytestmark = pytest.mark.slow  # as a file
+
 LANES, SIZE = 3, 48  # Stable-Baselines3's CnnPolicy needs 36 x 36
 
 

@@ -24,6 +24,8 @@ from worldsim.experiments.presets import preset_names
 from worldsim.models.networks import build_network
 from worldsim.models.vid2world import Vid2WorldConfig
 
+pytestmark = pytest.mark.slow  # as a file
+
 QUICK = ("threads=1", "precision=fp32")
 
 

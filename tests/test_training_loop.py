@@ -21,6 +21,8 @@ from worldsim.training.curve import Curve
 from worldsim.training.loop import LoopConfig, train
 from worldsim.training.state import Progress, Training, load_state, save_state, tensors_of
 
+pytestmark = pytest.mark.slow  # as a file
+
 
 class Drawn:
     """Rows that are drawn one by one, so that a batch of 8 and two of 4 see the same; `pieces` losses are averaged in one graph."""

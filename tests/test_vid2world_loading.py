@@ -14,6 +14,8 @@ from worldsim.models.causal.kernels import METHODS
 from worldsim.models.vid2world import Vid2WorldConfig, load_base, load_unet, official_weights, read_weights
 from worldsim.models.vid2world.keys import official_names
 
+pytestmark = pytest.mark.slow  # as a file
+
 KINDS = {"rt1": {"action_size": 13}, "csgo": {"action_size": 51, "action_kind": "multi_hot"}, "recon": {"action_size": 3, "window": 20}}
 COUNTS = {"rt1": (1_440_910_020, 1522), "csgo": (1_440_921_860, 1521), "recon": (1_440_910_020 - 10 * 320, 1522)}
 

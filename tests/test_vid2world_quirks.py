@@ -14,6 +14,8 @@ from worldsim.models.cache import HistoryCache, Memory
 from worldsim.models.causal.layers import FrameGroupNorm, remembering
 from worldsim.models.vid2world.blocks import ResBlock, TemporalConvs, TemporalTransformer
 
+pytestmark = pytest.mark.slow  # as a file
+
 FRAMES = 5  # the window
 LENGTHS = (1, 2, FRAMES - 1, FRAMES)  # one of them is that of the image tokens
 PER_FRAME = ("x", "timesteps", "actions", "known")

@@ -23,6 +23,8 @@ from worldsim.models.vid2world.towers import (
     load_image_encoder,
 )
 
+pytestmark = pytest.mark.slow  # as a file
+
 SMALL = ResamplerConfig(tokens=6, width=64, depth=2, heads=2, image_width=tiny.IMAGE, context_width=tiny.TEXT)
 
 

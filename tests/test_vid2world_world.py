@@ -22,6 +22,8 @@ from worldsim.models.vid2world.domains import DOMAINS, domain_action
 from worldsim.simulator import RELEASED
 from worldsim.types import Trajectory
 
+pytestmark = pytest.mark.slow  # as a file
+
 STRICT = Choices("rt1", norm="frame", head="symmetric", image_tokens="per_frame")
 SIZE, ACTIONS = 8, 13
 FEW = {"steps": 2, "history_level": 0.04, "precision": "fp32"}

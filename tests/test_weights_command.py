@@ -17,6 +17,8 @@ from worldsim.models.vid2world.convert import Choices, convert
 from worldsim.models.vid2world.loading import official_weights
 from worldsim.models.vid2world.pretrained import Vid2WorldParts
 
+pytestmark = pytest.mark.slow  # as a file
+
 RT1 = Choices("rt1")
 
 
