@@ -68,11 +68,11 @@ class VideoWorldModel:
             latents = self.autoencoder.encode(pixels.flatten(0, 1)).float().unflatten(0, (lanes, given))
             context = self.network.context_for(pixels[:, 0], latents[:, 0])
         state = self._blank(latents[:, 0], context, tuple(int(seed) for seed in seeds))
-        led, known = torch.zeros(lanes, given, self.network.action_size), torch.zeros(lanes, given)
+        led = torch.zeros(lanes, given, self.network.action_size, device=self.device)
+        known = torch.zeros(lanes, given, device=self.device)
         if actions is not None:
             led[:, 1:], known[:, 1:] = self._between(actions, lanes, given), 1
         known[:, 0] = float(self.network.starts_known)
-        led, known = led.to(self.device), known.to(self.device)
         for i in range(given):
             state = self._push(state, latents[:, i], led[:, i], known[:, i], cache=self._kept(state) if i else state.cache)
         return state
@@ -81,8 +81,7 @@ class VideoWorldModel:
         """Actions between given frames, `[B, T0 - 1, A]`, checked and normalised."""
         if actions.shape[:2] != (lanes, given - 1):
             raise InvalidInput(f"{given} given frames of {lanes} lanes take actions [{lanes}, {given - 1}, ...], got {list(actions.shape)}")
-        normal = [self._normal(actions[:, i], lanes).cpu() for i in range(given - 1)]
-        return torch.stack(normal, dim=1) if normal else torch.zeros(lanes, 0, self.network.action_size)
+        return self._normal_sequence(actions, lanes) if given > 1 else torch.zeros(lanes, 0, self.network.action_size, device=self.device)
 
     @torch.no_grad()
     def step(self, state: LatentState, actions: np.ndarray) -> tuple[LatentState, np.ndarray]:
@@ -127,8 +126,7 @@ class VideoWorldModel:
                 f"{frames.shape[1]} given and {actions.shape[1]} new frames, expected at most {self.slots + 1} in all; type window=N"
             )
         state = self.start(frames, seeds, before)
-        normal = torch.stack([self._normal(each, len(state.seeds)) for each in actions.swapaxes(0, 1)], dim=1)
-        latents = self.denoiser.frames_ahead(state, normal)
+        latents = self.denoiser.frames_ahead(state, self._normal_sequence(actions, len(state.seeds)))
         return np.stack([self._pixels(latents[:, i]) for i in range(latents.shape[1])], axis=1)
 
     def _normal(self, actions: np.ndarray, lanes: int) -> Tensor:
@@ -137,6 +135,10 @@ class VideoWorldModel:
         if len(normal) != lanes:
             raise InvalidInput(f"{lanes} lanes need as many actions, got {len(normal)}")
         return torch.from_numpy(normal).to(self.device)
+
+    def _normal_sequence(self, actions: np.ndarray, lanes: int) -> Tensor:
+        """Actions `[B, N, A]`, checked and normalised."""
+        return torch.stack([self._normal(each, lanes) for each in actions.swapaxes(0, 1)], dim=1)
 
     def _pixels(self, latents: Tensor) -> np.ndarray:
         """Latents `[B, h, w, C]` to frames uint8 `[B, H, W, 3]`."""
@@ -171,8 +173,11 @@ class VideoWorldModel:
 
     def _slid(self, state: LatentState) -> HistoryCache:
         """The features of the frames in each lane's window, computed anew."""
+        groups = list(_by_length(state))
+        if len(groups) == 1:  # as a rule: lanes that began together
+            return self.denoiser.prefill(state, groups[0][0])
         cache = self.denoiser.empty_cache(len(state.seeds), state.context)
-        for length, lanes in _by_length(state):
+        for length, lanes in groups:
             cache = cache.merge(lanes, self.denoiser.prefill(state.select(lanes), length))
         return cache
 
