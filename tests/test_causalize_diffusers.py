@@ -220,10 +220,7 @@ def test_lanes_of_different_age_share_a_pass(family):
         return memory.after(frames, 3)
 
     young, old = after(1, 0), after(4, 1)
-    cache = HistoryCache(
-        torch.cat([young.length, old.length]),
-        {name: tuple(map(torch.cat, zip(young.layers[name], old.layers[name], strict=True))) for name in young.layers},
-    )
+    cache = young.select([0, 0]).merge([1], old)
     new = given | {name: torch.stack([given[name][0, 1:2], given[name][1, 4:5]]) for name in ("latents", "pictures", "levels")}
     with remembering(net, Memory(cache)):
         out = family.run(net, new)

@@ -148,11 +148,12 @@ def test_a_cache_is_a_value(trunk):
     """Two branches from one cache: neither changes it."""
     net, inputs = net_of(trunk), inputs_of(4)
     _, cache = stepwise(net, frames_of(inputs, slice(0, 3)))
-    kept = {name: [tensor.clone() for tensor in tensors] for name, tensors in cache.layers.items()}
+    kept = {name: [tensor.clone() for tensor in tensors] for name, tensors in cache.seen.items()}
     last = frames_of(inputs, slice(3, 4))
     first, _ = advance(net, cache, last)
     advance(net, cache, last | {"x": -last["x"]})
-    assert all(torch.equal(a, b) for name in kept for a, b in zip(kept[name], cache.layers[name], strict=True))
+    again = HistoryCache(cache.length, cache.layers).seen  # read anew from what the layers hold
+    assert all(torch.equal(a, b) for name in kept for a, b in zip(kept[name], again[name], strict=True))
     assert torch.equal(advance(net, cache, last)[0], first)
 
 
@@ -201,7 +202,7 @@ def test_guidance_branches_share_one_cache(trunk):
     net, past = net_of(trunk), inputs_of(3)
     _, cache = stepwise(net, past)
     now = inputs_of(1, streams=2, seed=5)
-    both, _ = advance(net, cache, now)
+    both = net(**now, memory=Memory(cache, branches=2, keeps=False))
     for branch in range(2):
         alone = {name: tensor if name == "actions" else tensor[:, branch : branch + 1] for name, tensor in now.items()}
         torch.testing.assert_close(advance(net, cache, alone)[0][:, 0], both[:, branch], atol=1e-12, rtol=0)
@@ -249,14 +250,14 @@ def test_merge_leaves_both_caches_alone():
     net, inputs = net_of("hybrid"), inputs_of(3, lanes=2)
     _, mine = stepwise(net, inputs)
     _, other = stepwise(net, lanes_of(frames_of(inputs_of(2, seed=3), slice(0, 1)), [0]))
-    before = [tensor.clone() for tensors in mine.layers.values() for tensor in tensors]
+    before = [tensor.clone() for tensors in mine.seen.values() for tensor in tensors]
     merged = mine.merge([1], other)
     assert (mine.length.tolist(), other.length.tolist(), merged.length.tolist()) == ([3, 3], [1], [3, 1])
-    after = [tensor for tensors in mine.layers.values() for tensor in tensors]
+    after = [tensor for tensors in HistoryCache(mine.length, mine.layers).seen.values() for tensor in tensors]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert merged.select([1]).length.tolist() == other.length.tolist()
-    for name, tensors in merged.layers.items():
-        for ours, theirs, both in zip(mine.layers[name], other.layers[name], tensors, strict=True):
+    for name, tensors in merged.seen.items():
+        for ours, theirs, both in zip(mine.seen[name], other.seen[name], tensors, strict=True):
             assert torch.equal(both, torch.cat([ours[:1], theirs]))
 
 
