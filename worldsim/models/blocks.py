@@ -75,11 +75,11 @@ class TemporalConv(nn.Module):
 
     def forward(self, x: Tensor, emb: Tensor, memory: Memory) -> Tensor:
         u = F.silu(self.norm(x))
-        first, middle, last = self.weight.to(u.dtype)[..., 0, 0].unbind(-1)  # [C, C] each
+        first, middle, last = self.weight[..., 0, 0].unbind(-1)  # [C, C] each
         if not self.causal:
             before, after = _shift(F.linear(u, first), 1), _shift(F.linear(u, last), -1)
-            return x + before + F.linear(u, middle, self.bias.to(u.dtype)) + after
-        return x + F.linear(u, last, self.bias.to(u.dtype)) + self._past(u[:, :1], first, middle, memory)
+            return x + before + F.linear(u, middle, self.bias) + after
+        return x + F.linear(u, last, self.bias) + self._past(u[:, :1], first, middle, memory)
 
     def _past(self, history: Tensor, first: Tensor, middle: Tensor, memory: Memory) -> Tensor:
         """What the two frames before contribute; it is the same in every step and branch, and summed once per frame.
@@ -142,8 +142,7 @@ class SpatialAttention(nn.Module):
     def forward(self, x: Tensor, emb: Tensor, memory: Memory) -> Tensor:
         h = self.qkv(self.modulation(F.layer_norm(x, x.shape[-1:]), emb))
         q, k, v = h.flatten(3, 4).flatten(0, 2).unflatten(-1, (3, -1, self.head)).permute(2, 0, 3, 1, 4)  # [N, heads, H*W, d] each
-        weights = (q @ k.transpose(-1, -2) * self.head**-0.5).softmax(-1)
-        h = (weights @ v).transpose(1, 2).reshape(x.shape)  # [N, H*W, heads*d] -> x
+        h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)  # [N, H*W, heads*d] -> x
         return self.feed_forward(x + self.out(h), emb)
 
 

@@ -119,9 +119,9 @@ class Memory:
         return None if self._seen is None else self._seen[layer]
 
     def write(self, layer: str, *features: Tensor) -> None:
-        """Remember `features` `[lanes, ...]` of `layer` in place of what was."""
+        """Remember `features` `[lanes, ...]` of `layer` in place of what was; as their own memory, not as views of this pass."""
         if self.keeps:
-            self.written[layer] = features
+            self.written[layer] = tuple(each.contiguous() for each in features)
 
     def append(self, layer: str, *features: Tensor) -> None:
         """Remember `features` `[lanes, ..., frames, d]` of `layer` behind those of the frames before."""
