@@ -4,7 +4,7 @@ A layer keeps summaries, which each frame replaces, or a tape of the last frames
 `length` says per lane how many slots are filled. Knows nothing about the network that fills it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -93,6 +93,7 @@ class Memory:
         self._seen = None if cache is None else cache.seen
         self.written: dict[str, tuple[Tensor, ...]] = {}
         self.appended: dict[str, tuple[Tensor, ...]] = {}
+        self._shared: dict[Hashable, Tensor] = {}
 
     def rows(self) -> int:
         """Rows of the batch."""
@@ -113,6 +114,12 @@ class Memory:
     def history(self, features: Tensor) -> Tensor:
         """Of features `[rows, ...]` those of the history branch, `[lanes, ...]`."""
         return features.unflatten(0, (-1, self.branches))[:, 0]
+
+    def once(self, key: Hashable, compute: Callable[[], Tensor]) -> Tensor:
+        """What all layers of this pass compute alike, computed by the first of them."""
+        if key not in self._shared:
+            self._shared[key] = compute()
+        return self._shared[key]
 
     def read(self, layer: str) -> tuple[Tensor, ...] | None:
         """The features of `layer`, or None where this pass holds all frames itself."""
