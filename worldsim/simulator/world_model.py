@@ -63,7 +63,7 @@ class VideoWorldModel:
         if len(seeds) != len(frames):
             raise InvalidInput(f"{len(frames)} lanes need as many seeds, got {len(seeds)}")
         lanes, given = frames.shape[:2]
-        pixels = to_unit(torch.from_numpy(np.ascontiguousarray(frames)).to(self.device))
+        pixels = to_unit(torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)).to(self.denoiser.dtype)
         with use_precision(self.precision, self.device):
             latents = self.autoencoder.encode(pixels.flatten(0, 1)).to(self.denoiser.dtype).unflatten(0, (lanes, given))
             context = self.network.context_for(pixels[:, 0], latents[:, 0])
