@@ -20,7 +20,7 @@ from worldsim.envs.drawer.behaviours import BEHAVIOURS, MIXES, choose_behaviour,
 from worldsim.envs.drawer.physics import ACTION, CLOSED, OPENING, REACH, WORKSPACE, DrawerPhysics, DrawerStart, task_start, wide_start
 from worldsim.envs.drawer.truth import HORIZON, DrawerTruth
 from worldsim.errors import InvalidInput, MissingDependency, RunMismatch, UnknownName
-from worldsim.evaluate import Clock, Episode, Genuine, roll_out
+from worldsim.evaluate import Cast, Clock, Episode, Genuine, roll_out
 from worldsim.experiments.collect import run as run_collect
 from worldsim.experiments.schema import CollectConfig
 from worldsim.load import load_policy, load_task, load_truth
@@ -357,8 +357,9 @@ def test_collecting_records_episodes_and_continues_where_it_was(tmp_path, truth)
 def test_the_scripted_policy_closes_the_true_drawer(truth):
     task = load_task("drawer")
     episodes = [Episode(str(i), "scripted", "truth", start, i) for i, start in enumerate(task.starts[:4])]
-    trajectories = roll_out(Genuine(truth), load_policy("scripted", ACTION), task, episodes, Clock())
-    assert all(trajectory.states["opening"][-1] < CLOSED for trajectory in trajectories)
+    cast = Cast({"scripted": load_policy("scripted", ACTION)})
+    for _, trajectory in roll_out(Genuine(truth), cast, task, episodes, Clock(), batch=4):
+        assert trajectory.states["opening"][-1] < CLOSED
 
 
 def test_the_scripted_policy_is_refused_where_nothing_is_known_to_be_true():

@@ -162,7 +162,11 @@ class Verdict:
 
 
 class State(Protocol):
-    """What a world model remembers of its lanes. A value: stepping returns a new one, so branching and replay are plain assignments."""
+    """What a world model remembers of its lanes. A value: stepping returns a new one, so branching and replay are plain assignments.
+
+    A state may also have `faults`, a tuple with one line per lane, empty while the lane is sound. A lane with a fault is of no more use:
+    its episode is left unscored. It must not disturb the other lanes, and its frames stay frames.
+    """
 
     def select(self, lanes: Sequence[int]) -> "State": ...
     def merge(self, lanes: Sequence[int], other: "State") -> "State": ...
