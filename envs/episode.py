@@ -3,7 +3,7 @@
 Knows nothing of batches, world models or Gymnasium.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ class Episode:
         verdict = Verdict(None, fault) if verdict is not None and fault else verdict
         won = verdict is not None and verdict.success is True
         late = not won and (bool(fault) or self.length + 1 >= horizon)
-        later = replace(self, length=self.length + 1, over=won or late)
+        later = Episode(self.root, self.number, self.seed, self.start, self.length + 1, won or late)
         info = later.info() | ({"unscored": fault} if fault else {})
         if verdict is None:
             return later, Outcome(reward=0.0, terminated=False, truncated=late, info=info)

@@ -120,7 +120,7 @@ class Lanes:
     def _legal(self, actions: Any, acting: Sequence[int]) -> np.ndarray:
         """All rows of `actions`, those of idle lanes replaced by the legal action nearest to zero."""
         spec = self.parts.world_model.spec.action
-        actions = np.array(actions, dtype=np.float32)  # a copy: the caller's array is left alone
+        actions = spec.numbers(actions)
         if actions.shape != (len(self), spec.size):
             raise InvalidInput(f"actions have shape {list(actions.shape)}, expected [{len(self)}, {spec.size}] for {', '.join(spec.names)}")
         idle = np.setdiff1d(np.arange(len(self)), acting)

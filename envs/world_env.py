@@ -72,7 +72,7 @@ class WorldEnv(gymnasium.Env):
             ResetNeeded: no episode is running.
             InvalidInput: an action of the wrong shape, not finite or out of bounds.
         """
-        outcome = self._lanes.step(np.asarray(action)[None], [0])[0]
+        outcome = self._lanes.step([action], [0])[0]
         return self._lanes.frames[0].copy(), outcome.reward, outcome.terminated, outcome.truncated, outcome.info
 
     def render(self) -> np.ndarray | None:

@@ -22,7 +22,9 @@ class EvaluateConfig(SamplerKeys):
     horizon: int | None = option(None, "steps per episode; null takes the task's", least=1)
     device: str = option("cpu", CPU_OR_CUDA)
     precision: str = option("auto", "number format of the network", choices=("auto", "fp32", "bf16"))
-    determinism: str = option("fast", "strict is bit-identical on one machine", choices=("fast", "strict"))
+    determinism: str = option(
+        "fast", "strict is bit-identical on one machine, whatever the batch, and several times slower", choices=("fast", "strict")
+    )
     threads: int = option(0, THREADS, least=0)
     workers: int = option(0, "processes for the true world; 0 uses every core, 1 stays in this process", least=0)
     run: str | None = option(None, "run folder; null is runs/evaluate-<task>, and the same folder again resumes")

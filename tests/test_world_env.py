@@ -210,14 +210,21 @@ def test_the_toy_policy_solves_the_toy_task():
     [
         ([np.nan, 0], '"right" of lane 0 is nan'),
         ([1.5, 0], r'"right" of lane 0 is 1.5, expected a number in \[-1, 1\]'),
+        ([-1.5, 0], r'"right" of lane 0 is -1.5, expected a number in \[-1, 1\]'),
+        ([np.inf, 0], '"right" of lane 0 is inf'),
         ([0.0, 0.0, 0.0], r"shape \[1, 3\], expected \[1, 2\] for right, unused"),
+        (0.5, r"shape \[1\], expected \[1, 2\]"),
+        ([[0.0, 0.0]], r"shape \[1, 1, 2\], expected \[1, 2\]"),
+        ("left", r"actions are \['left'\], expected numbers"),
+        ([[0.0], [0.0, 0.0]], "expected numbers"),
+        (None, r"shape \[1\], expected \[1, 2\]"),
     ],
 )
 def test_a_wrong_action_is_refused_in_one_line_and_changes_nothing(action, message):
     env = toy_env()
     env.reset(seed=2)
     with pytest.raises(InvalidInput, match=message) as caught:
-        env.step(np.array(action, np.float32))
+        env.step(action)
     assert "\n" not in str(caught.value)
     other = toy_env()
     other.reset(seed=2)

@@ -131,8 +131,23 @@ def test_a_memory_too_small_for_one_lane_is_one_line():
     model = Chunked(Hungry(toy.PixelShift(), 0, MemoryError("no more\nat all")))
     with pytest.raises(WorldsimError) as caught:
         model.start(pictures(2), seeds(2))
-    assert str(caught.value).startswith("the memory is too small for one lane of this world (no more); type a smaller window=")
+    assert str(caught.value).startswith("the memory is too small for this world, even one lane at a time (no more); ask for fewer lanes")
     assert "\n" not in str(caught.value)
+
+
+def test_a_memory_too_small_to_hold_the_lanes_is_one_line(monkeypatch):
+    model = Chunked(toy.PixelShift(), 2)
+    state = model.start(pictures(), seeds())
+
+    def full(*arguments):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.\nmore")
+
+    monkeypatch.setattr(toy.PixelState, "select", full)
+    monkeypatch.setattr(toy.PixelState, "merge", full)
+    for call, lanes in ((lambda: state.select([1, 5]), 2), (lambda: state.merge([1], model.start(pictures(1), seeds(1))), 7)):
+        with pytest.raises(WorldsimError, match=f"too small to hold {lanes} lanes of this world") as caught:
+            call()
+        assert "\n" not in str(caught.value)
 
 
 def test_other_errors_pass_through():

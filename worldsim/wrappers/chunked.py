@@ -3,7 +3,8 @@
 import logging
 import sys
 from bisect import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TypeVar
@@ -14,7 +15,16 @@ from worldsim.errors import InvalidInput, WorldsimError
 from worldsim.types import State, WorldModel
 
 Result = TypeVar("Result")
-SIGNS = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory", "alloc_failed")  # in a RuntimeError
+SIGNS = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "out of memory",
+    "alloc_failed",
+    "could not create a primitive",
+)
+
+ADVICE = "ask for fewer lanes (num_envs=, batch=), a smaller window= or precision=bf16"
 
 log = logging.getLogger(__name__)
 
@@ -44,19 +54,17 @@ class ChunkedState:
 
     def select(self, lanes: Sequence[int]) -> "ChunkedState":
         """Some lanes, in the given order."""
-        size = self.limit or len(lanes)
-        chunks = [lanes[begin : begin + size] for begin in range(0, len(lanes), size)] if len(lanes) else []
-        return replace(self, parts=tuple(map(self.gathered, chunks)), sizes=tuple(map(len, chunks)))
+        size = self.limit or max(1, len(lanes))
+        chunks = [lanes[begin : begin + size] for begin in range(0, len(lanes), size)]
+        with _room(len(lanes)):
+            return replace(self, parts=tuple(map(self.gathered, chunks)), sizes=tuple(map(len, chunks)))
 
     def merge(self, lanes: Sequence[int], other: "ChunkedState") -> "ChunkedState":
         """This state with `lanes` replaced by the lanes of `other`; chunks without any of them stay the very same."""
-        return replace(
-            self,
-            parts=tuple(
-                self._merged(part, [(row, lane - begin) for row, lane in enumerate(lanes) if begin <= lane < begin + size], other)
-                for part, begin, size in zip(self.parts, self._begins(), self.sizes, strict=True)
-            ),
-        )
+        chunks = zip(self.parts, self._begins(), self.sizes, strict=True)
+        pairs = [[(row, lane - begin) for row, lane in enumerate(lanes) if begin <= lane < begin + size] for _, begin, size in chunks]
+        with _room(len(self)):
+            return replace(self, parts=tuple(self._merged(part, found, other) for part, found in zip(self.parts, pairs, strict=True)))
 
     def gathered(self, lanes: Sequence[int]) -> State:
         """One state of these lanes, in the given order; a whole chunk is handed out as it is."""
@@ -126,7 +134,7 @@ class Chunked:
             len(state), lambda lanes: self.model.step(state.gathered(range(lanes.start, lanes.stop)), actions[lanes])
         )
         parts, frames = zip(*stepped, strict=True)
-        return ChunkedState(parts, _sizes(rows), self.size), np.concatenate(frames)
+        return ChunkedState(parts, _sizes(rows), self.size), frames[0] if len(frames) == 1 else np.concatenate(frames)
 
     def _in_chunks(self, lanes: int, call: Callable[[slice], Result]) -> tuple[list[slice], list[Result]]:
         """The chunks and what `call` makes of each; with ever smaller chunks while the memory is too small. Calls are pure."""
@@ -138,14 +146,12 @@ class Chunked:
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error):
                     raise
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                reason = _first_line(error)
             self._halve(min(size, lanes), reason)  # out here the failed call no longer holds its tensors
 
     def _halve(self, size: int, reason: str) -> None:
         if size == 1:
-            raise WorldsimError(
-                f"the memory is too small for one lane of this world ({reason}); type a smaller window=, history=stream or precision=bf16"
-            )
+            raise WorldsimError(f"the memory is too small for this world, even one lane at a time ({reason}); {ADVICE}")
         self.size = size // 2
         log.warning("the memory is too small for %d lanes in one call of the world model; going on with %d at a time", size, self.size)
         torch = sys.modules.get("torch")
@@ -156,6 +162,21 @@ class Chunked:
 def faults_of(state: State, lanes: int) -> tuple[str, ...]:
     """What a state says of its lanes' faults; nothing where it does not know of any."""
     return getattr(state, "faults", ("",) * lanes)
+
+
+@contextmanager
+def _room(lanes: int) -> Iterator[None]:
+    """Say in one line that the states of so many lanes do not fit; nothing can be halved here."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise WorldsimError(f"the memory is too small to hold {lanes} lanes of this world ({_first_line(error)}); {ADVICE}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _sizes(rows: Sequence[slice]) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ def start_lanes(model: WorldModel, state: State | None, count: int, begun: Mappi
         lanes = [lane for lane, (frames, _) in begun.items() if len(frames) == length]
         seeds = np.array([begun[lane][1] for lane in lanes], dtype=np.uint64)
         started = model.start(np.stack([begun[lane][0] for lane in lanes]), seeds)
-        whole = started.select([0] * count) if state is None else state
-        state = started if lanes == list(range(count)) else whole.merge(lanes, started)
+        if lanes == list(range(count)):
+            return started
+        state = (started.select([0] * count) if state is None else state).merge(lanes, started)
     return state
