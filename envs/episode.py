@@ -3,7 +3,7 @@
 Knows nothing of batches, world models or Gymnasium.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,19 +46,22 @@ class Episode:
         """What every reset and step reports; a new dictionary each time."""
         return {"frame_index": self.length, "seed": self.seed, "start": self.start.id}
 
-    def after(self, verdict: Verdict | None, horizon: int) -> tuple["Episode", Outcome]:
+    def after(self, verdict: Verdict | None, horizon: int, fault: str = "") -> tuple["Episode", Outcome]:
         """The episode one step later, and what the step brought, given what the verifier said (None: there is no verifier).
 
         The score is the reward and success terminates. A score of None rewards 0.0, and the info keeps the None. An
-        episode that reaches `horizon` without success is truncated, never terminated.
+        episode that reaches `horizon` without success is truncated, never terminated; so is one whose world broke, at once and
+        unrewarded, and its info says how under "unscored".
         """
+        verdict = Verdict(None, fault) if verdict is not None and fault else verdict
         won = verdict is not None and verdict.success is True
-        late = not won and self.length + 1 >= horizon
-        later = replace(self, length=self.length + 1, over=won or late)
+        late = not won and (bool(fault) or self.length + 1 >= horizon)
+        later = Episode(self.root, self.number, self.seed, self.start, self.length + 1, won or late)
+        info = later.info() | ({"unscored": fault} if fault else {})
         if verdict is None:
-            return later, Outcome(reward=0.0, terminated=False, truncated=late, info=later.info())
+            return later, Outcome(reward=0.0, terminated=False, truncated=late, info=info)
         judged = {"success": won, "is_success": won, "verifier": {"score": verdict.score, "reason": verdict.reason}}
-        return later, Outcome(float(verdict.score or 0.0), won, late, later.info() | judged)
+        return later, Outcome(float(verdict.score or 0.0), won, late, info | judged)
 
 
 def begin_episode(task: Task, root: int, number: int, given: np.ndarray | None = None) -> Episode:

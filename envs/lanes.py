@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,15 @@ from worldsim.envs.episode import Episode, Outcome, Recording, begin_episode
 from worldsim.envs.parts import Parts
 from worldsim.errors import InvalidInput, UnknownName
 from worldsim.registry import did_you_mean
-from worldsim.types import State, Verdict, WorldSpec
+from worldsim.types import Verdict, WorldSpec
+from worldsim.wrappers import Chunked, Watched, WatchedState, start_lanes
 
 
 class Lanes:
     """`count` episodes and the one world-model state that holds them. `frames` is the latest uint8 `[B, H, W, 3]`.
 
-    Every model step runs all lanes, so that the layout of the batch never changes; a lane that idles must be reset before it acts.
+    Every model step runs all lanes, so that the layout of the batch never changes; a lane that idles must be reset before it acts. A lane
+    whose world breaks is truncated, unrewarded and unscored; the others do not notice.
     """
 
     def __init__(self, parts: Parts, count: int) -> None:
@@ -28,7 +31,8 @@ class Lanes:
         self.frames = np.zeros((count, spec.height, spec.width, 3), dtype=np.uint8)
         self._episodes: list[Episode | None] = [None] * count
         self._recordings: list[Recording | None] = [None] * count
-        self._state: State | None = None
+        self._model = Watched(Chunked(parts.world_model, 1 if parts.strict else None))
+        self._state: WatchedState | None = None
 
     def __len__(self) -> int:
         """Number of lanes."""
@@ -65,7 +69,9 @@ class Lanes:
         missing = [lane for lane, episode in enumerate(self._episodes) if episode is None and lane not in roots]
         if missing:
             raise ResetNeeded(f"lanes {missing} were never reset; call reset() without a reset_mask first")
-        self._start(episodes)
+        with self._pinned():
+            begun = {lane: (episode.start.frames, episode.seed) for lane, episode in episodes.items()}
+            self._state = start_lanes(self._model, self._state, len(self), begun) if begun else self._state
         for lane, episode in episodes.items():
             self._episodes[lane] = episode
             self.frames[lane] = episode.start.frames[-1]
@@ -91,25 +97,17 @@ class Lanes:
         actions = self._legal(actions, acting)
         if not len(acting):
             return {}
-        self._state, frames = self.parts.world_model.step(self._state, actions)
-        self.frames[:] = frames
-        return {lane: self._advance(lane, verdict) for lane, verdict in zip(acting, self._judge(actions, acting), strict=True)}
+        with self._pinned():
+            self._state, frames = self._model.step(self._state, actions)
+            self.frames[:] = frames
+            verdicts = self._judge(actions, acting)
+        return {lane: self._advance(lane, verdicts.get(lane)) for lane in acting}
 
     def _next_episode(self, lane: int, root: int | None, given: np.ndarray | None, rng: np.random.Generator) -> Episode:
         before = self._episodes[lane]
         if root is None and before is not None:
             return begin_episode(self.parts.task, before.root, before.number + 1, given)
         return begin_episode(self.parts.task, int(rng.integers(2**63)) if root is None else root, 0, given)
-
-    def _start(self, episodes: Mapping[int, Episode]) -> None:
-        lengths = {len(episode.start.frames) for episode in episodes.values()}
-        for length in sorted(lengths):  # one batched start for all histories of one length
-            group = [lane for lane, episode in episodes.items() if len(episode.start.frames) == length]
-            frames = np.stack([episodes[lane].start.frames for lane in group])  # [G, T0, H, W, 3]
-            seeds = np.array([episodes[lane].seed for lane in group], dtype=np.uint64)
-            started = self.parts.world_model.start(frames, seeds)
-            whole = started.select([0] * len(self)) if self._state is None else self._state
-            self._state = started if len(group) == len(self) else whole.merge(group, started)
 
     def _refuse_finished(self, acting: Sequence[int]) -> None:
         if not self.begun:
@@ -122,23 +120,37 @@ class Lanes:
     def _legal(self, actions: Any, acting: Sequence[int]) -> np.ndarray:
         """All rows of `actions`, those of idle lanes replaced by the legal action nearest to zero."""
         spec = self.parts.world_model.spec.action
-        actions = np.array(actions, dtype=np.float32)  # a copy: the caller's array is left alone
+        actions = spec.numbers(actions)
         if actions.shape != (len(self), spec.size):
             raise InvalidInput(f"actions have shape {list(actions.shape)}, expected [{len(self)}, {spec.size}] for {', '.join(spec.names)}")
         idle = np.setdiff1d(np.arange(len(self)), acting)
         actions[idle] = np.clip(0, spec.low, spec.high)
         return spec.check(actions)
 
-    def _judge(self, actions: np.ndarray, acting: Sequence[int]) -> list[Verdict | None]:
+    def _judge(self, actions: np.ndarray, acting: Sequence[int]) -> dict[int, Verdict]:
+        """What the verifier, if there is one, says of each acting lane; it is not asked about lanes that broke."""
         if self.parts.verifier is None:
-            return [None] * len(acting)
+            return {}
         for lane in acting:
             self._recordings[lane].add(actions[lane], self.frames[lane])
-        return self.parts.verifier.judge([self._recordings[lane].trajectory(self.parts.task, self._episodes[lane]) for lane in acting])
+        faults = self._state.faults
+        sound = {lane: self._recordings[lane].trajectory(self.parts.task, self._episodes[lane]) for lane in acting if not faults[lane]}
+        verdicts = {lane: Verdict(None, faults[lane]) for lane in acting if faults[lane]}
+        for lanes in [[lane] for lane in sound] if self.parts.strict else [list(sound)]:
+            verdicts |= zip(lanes, self.parts.verifier.judge([sound[lane] for lane in lanes]) if lanes else [], strict=True)
+        return verdicts
 
     def _advance(self, lane: int, verdict: Verdict | None) -> Outcome:
-        self._episodes[lane], outcome = self._episodes[lane].after(verdict, self.parts.horizon)
+        self._episodes[lane], outcome = self._episodes[lane].after(verdict, self.parts.horizon, self._state.faults[lane])
         return outcome
+
+    def _pinned(self) -> AbstractContextManager[None]:
+        """Where the model and the verifier compute: as torch is set, or strictly."""
+        if not self.parts.strict:
+            return nullcontext()
+        from worldsim.models.strict import strict_torch
+
+        return strict_torch()
 
 
 def check_seed(seed: Any) -> int | None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,13 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from worldsim.errors import DamagedFile, InvalidInput, UnknownName
+from worldsim.options import SamplerKeys
 from worldsim.registry import did_you_mean
 from worldsim.types import Task, Verifier, WorldModel, WorldSpec
 
 RENDER_MODES = ("rgb_array",)
+DETERMINISM = ("fast", "strict")
+PRECISIONS = ("auto", "fp32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Parts:
     task: Task
     verifier: Verifier | None
     horizon: int
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.horizon, (int, np.integer)) or self.horizon < 1:
@@ -37,47 +41,52 @@ class Parts:
 
 @dataclass(frozen=True)
 class Keywords:
-    """The keywords shared by `WorldEnv` and `WorldVectorEnv`.
+    """The keywords shared by `WorldEnv`, `WorldVectorEnv` and `WorldVecEnv`, beside those of `worldsim.options.SamplerKeys`.
 
     Attributes:
         world_model: name, path, or a `WorldModel`.
         task: name or `Task`; by default the one named in the world model's folder, else "drawer".
         verifier: name, path, or a `Verifier`; None gives reward 0 and no success.
-        steps: denoising steps per frame; None is the world model's own.
-        guidance: strength of action guidance; None is the world model's own.
-        history: how the past is kept (recompute, window, block or stream); None is the world model's own.
         horizon: steps until truncation; None is the task's.
         device: where a loaded world model runs.
+        precision: number format of a loaded world model: "auto", "fp32" or "bf16".
+        determinism: "strict" computes each lane by itself, with one torch thread and deterministic kernels, so that a lane is bit for bit
+            the same in every batch; "fast" computes all lanes together, and a batch of another size may round another way.
+        sampler: how a loaded world model draws frames (steps, guidance, history, window, ...); what is None is the model's own.
     """
 
     world_model: Any = "drawer"
     task: Any = None
     verifier: Any = None
-    steps: int | None = None
-    guidance: float | None = None
-    history: str | None = None
     horizon: int | None = None
     device: str = "cpu"
+    precision: str = "auto"
+    determinism: str = "fast"
+    sampler: SamplerKeys = field(default_factory=SamplerKeys)
 
     def build(self) -> Parts:
         """Load what was given by name or path; objects pass through untouched.
 
         Raises:
-            WorldsimError: an unknown name, a horizon below 1, a task whose frames the world model cannot take, or a
-                sampler keyword beside a world model that is built already.
+            WorldsimError: an unknown name or word, a horizon below 1, a task whose frames the world model cannot take, or a
+                keyword that says how to load a world model beside one that is built already.
         """
+        for name, known in (("determinism", DETERMINISM), ("precision", PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise UnknownName(f'unknown {name} "{getattr(self, name)}"; {did_you_mean(str(getattr(self, name)), known)}')
         task = self._task()
-        return Parts(self._world_model(), task, self._verifier(), task.horizon if self.horizon is None else self.horizon)
+        horizon = task.horizon if self.horizon is None else self.horizon
+        return Parts(self._world_model(), task, self._verifier(), horizon, self.determinism == "strict")
 
     def _world_model(self) -> WorldModel:
-        options = {"steps": self.steps, "guidance": self.guidance, "history": self.history}
+        options = vars(self.sampler) | {"precision": None if self.precision == "auto" else self.precision}
+        options = {name: value for name, value in options.items() if value is not None}
         if isinstance(self.world_model, (str, Path)):
             from worldsim.load import load_world_model
 
             return load_world_model(self.world_model, device=self.device, **options)
-        for name, value in {**options, "device": None if self.device == "cpu" else self.device}.items():
-            if value is not None:
-                raise InvalidInput(f"{name}={value!r} is for a world model given by name or path; this one is built already, set it there")
+        for name, value in (options | ({} if self.device == "cpu" else {"device": self.device})).items():
+            raise InvalidInput(f"{name}={value!r} is for a world model given by name or path; this one is built already, set it there")
         return self.world_model
 
     def _task(self) -> Task:
@@ -118,11 +127,13 @@ def build_parts(keywords: Mapping[str, Any]) -> Parts:
         UnknownName: a keyword that no world environment has.
         WorldsimError: whatever loading a part says.
     """
-    known = [field.name for field in fields(Keywords)]
+    sampler = {each.name for each in fields(SamplerKeys)}
+    known = sampler | {each.name for each in fields(Keywords)} - {"sampler"}
     for name in keywords:
         if name not in known:
             raise UnknownName(f'a world environment has no keyword "{name}"; {did_you_mean(name, known)}')
-    return Keywords(**keywords).build()
+    given = SamplerKeys(**{name: value for name, value in keywords.items() if name in sampler})
+    return Keywords(**{name: value for name, value in keywords.items() if name not in sampler}, sampler=given).build()
 
 
 def spaces_of(spec: WorldSpec) -> tuple[Box, Box]:

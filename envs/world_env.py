@@ -16,11 +16,13 @@ class WorldEnv(gymnasium.Env):
 
     Without a verifier the reward is 0 and only the horizon ends an episode. With one, it judges the trajectory after every
     step: its score is the reward and success terminates. Episode k after `reset(seed=s)` depends on (s, k) and the
-    actions only, never on how long earlier episodes were.
+    actions only, never on how long earlier episodes were. A world that breaks (frames that are not numbers, a picture that stands still
+    while actions move) truncates its episode; the info then holds the reason under "unscored", and no success.
 
     Args:
         render_mode: None or "rgb_array".
-        **keywords: world_model, task, verifier, steps, guidance, history, horizon, device; see `worldsim.envs.parts.Keywords`.
+        **keywords: world_model, task, verifier, horizon, device, precision, determinism (see `worldsim.envs.parts.Keywords`), and how
+            frames are drawn: steps, guidance, history, window and so on (`worldsim.options.SamplerKeys`).
 
     Raises:
         WorldsimError: an unknown keyword or name, or parts that do not fit one another.
@@ -70,7 +72,7 @@ class WorldEnv(gymnasium.Env):
             ResetNeeded: no episode is running.
             InvalidInput: an action of the wrong shape, not finite or out of bounds.
         """
-        outcome = self._lanes.step(np.asarray(action)[None], [0])[0]
+        outcome = self._lanes.step([action], [0])[0]
         return self._lanes.frames[0].copy(), outcome.reward, outcome.terminated, outcome.truncated, outcome.info
 
     def render(self) -> np.ndarray | None:

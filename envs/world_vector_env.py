@@ -19,6 +19,9 @@ from worldsim.types import Task, WorldModel
 class WorldVectorEnv(VectorEnv):
     """Act in `num_envs` worlds at once. Lane i is what a `WorldEnv` with lane i's seed is, whatever the other lanes do.
 
+    It is so bit for bit with determinism="strict". By default another number of lanes may round another way, by a grey level here and
+    there. Where the memory is too small for all lanes in one call, fewer are computed at a time, and a line of warning says so.
+
     Infos are Gymnasium's: one array per key and a mask under `_key`. A verifier score of None is NaN in the array.
 
     Args:

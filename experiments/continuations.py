@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from worldsim.errors import InvalidInput
+from worldsim.errors import InvalidInput, WorldsimError
 from worldsim.types import WorldModel
 
 
@@ -34,6 +34,7 @@ def continue_stepwise(
 
     Raises:
         InvalidInput: frames of another size or actions of another kind than the model's.
+        WorldsimError: a lane broke; nothing is measured of frames that are not the model's.
     """
     legal = _legal(model, actions)
     state = model.start(given, np.array(seeds, dtype=np.uint64), *_known(model, before))
@@ -41,6 +42,9 @@ def continue_stepwise(
     for action in legal.swapaxes(0, 1):  # [T, B, A]
         state, frame = model.step(state, action)
         frames.append(frame)
+    faults = [f"lane {lane}: {fault}" for lane, fault in enumerate(getattr(state, "faults", ())) if fault]
+    if faults:
+        raise WorldsimError(f"{faults[0]}; try precision=fp32, or another checkpoint")
     return np.stack(frames, axis=1)
 
 

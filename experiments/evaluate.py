@@ -5,11 +5,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from worldsim.evaluate import Clock, Episode, Group, evaluate, judge_missing, missing_groups, padded, roll_out, timed
+from worldsim.evaluate import Clock, Episode, Round, World, evaluate, judge_missing, missing, missing_rounds, roll_out, timed
 from worldsim.experiments.provenance import command_of, machine, versions
 from worldsim.experiments.schema import EvaluateConfig
 from worldsim.experiments.setting import Setting, prepare
@@ -17,6 +16,8 @@ from worldsim.experiments.truth_workers import truth_workers
 from worldsim.load import load_verifier
 from worldsim.report.run_folder import RunFolder
 from worldsim.types import Trajectory
+
+BATCHES = 4  # in a round of imagined episodes: lanes that end early are refilled within it, and a killed run plays at most one again
 
 
 def run(config: EvaluateConfig) -> Path:
@@ -69,50 +70,57 @@ def _record(config: EvaluateConfig, setting: Setting, path: Path) -> dict[str, A
 
 def _imagine(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> None:
     """The imagined episodes and what the verifier says of them."""
-    planned = _planned(setting, "imagined")
+    planned, world, strict = _planned(setting, "imagined"), setting.worlds["imagined"], config.determinism == "strict"
+    rounds = [missing(folder, planned)] if strict else missing_rounds(folder, planned, BATCHES * config.batch)
     with timed(folder) as clock, _progress(folder, planned, "imagined") as watch:
-        evaluate(folder, planned, partial(map, _player(setting, config, clock)), clock, batch=config.batch, watch=watch)
-        judge_missing(folder, setting.identity["verifier"]["name"], setting.verifier, ["imagined"], clock)
+        try:
+            evaluate(folder, _played(world, setting, rounds, clock, config.batch), clock, watch=watch)
+        finally:
+            clock.lanes = min(config.batch, world.limit or config.batch)
+        _judge(folder, setting, config, ["imagined"], clock)
 
 
 def _run_truth(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> None:
     """The true episodes, judged by the state and by the verifier. Their time is not counted among the world model's."""
     planned, clock = _planned(setting, "truth"), Clock()
-    workers = min(config.workers or os.cpu_count() or 1, len(missing_groups(folder, planned, config.batch)))
+    rounds = missing_rounds(folder, planned, config.batch)
+    workers = min(config.workers or os.cpu_count() or 1, len(rounds))
     with _progress(folder, planned, "truth") as watch:
         if workers <= 1 or config.determinism == "strict":
-            evaluate(folder, planned, partial(map, _player(setting, config, clock)), clock, batch=config.batch, watch=watch)
+            evaluate(folder, _played(setting.worlds["truth"], setting, rounds, clock, config.batch), clock, watch=watch)
         else:
-            with truth_workers(workers, config.truth, setting.specs, setting.task) as roll_outs:
-                evaluate(folder, planned, roll_outs, clock, batch=config.batch, watch=watch)
+            with truth_workers(workers, config.truth, setting.specs, setting.task) as play:
+                evaluate(folder, play(rounds), clock, watch=watch)
     judge_missing(folder, "state", load_verifier("state"), ["truth"], clock)
-    judge_missing(folder, setting.identity["verifier"]["name"], setting.verifier, ["truth"], clock)
+    _judge(folder, setting, config, ["truth"], clock)
 
 
 def _planned(setting: Setting, world: str) -> list[Episode]:
     return [episode for episode in setting.planned if episode.world == world]
 
 
-def _player(setting: Setting, config: EvaluateConfig, clock: Clock) -> Callable[[Group], list[Trajectory]]:
-    """A function that rolls one group out in this process; a strict batch is always full."""
+def _played(world: World, setting: Setting, rounds: list[Round], clock: Clock, batch: int) -> Iterator[tuple[Episode, Trajectory]]:
+    """The episodes of all rounds, played in this process one round after another."""
+    for each in rounds:
+        yield from roll_out(world, setting.cast, setting.task, each, clock, batch=batch)
 
-    def play(group: Group) -> list[Trajectory]:
-        lanes = padded(group, config.batch) if config.determinism == "strict" else group
-        return roll_out(setting.worlds[group[0].world], setting.policies[group[0].policy], setting.task, lanes, clock)
 
-    return play
+def _judge(folder: RunFolder, setting: Setting, config: EvaluateConfig, worlds: list[str], clock: Clock) -> None:
+    """What the run's own verifier says; of a strict run one episode at a time."""
+    few = {"batch": 1} if config.determinism == "strict" else {}
+    judge_missing(folder, setting.identity["verifier"]["name"], setting.verifier, worlds, clock, **few)
 
 
 @contextmanager
-def _progress(folder: RunFolder, planned: list[Episode], world: str) -> Iterator[Callable[[Group, int], None]]:
+def _progress(folder: RunFolder, planned: list[Episode], world: str) -> Iterator[Callable[[Episode], None]]:
     """A line that counts episodes, names the policy and says how long it will take."""
     from tqdm import tqdm
 
     done = sum(folder.has_episode(episode.id) for episode in planned)
     with tqdm(total=len(planned), initial=done, desc=world, unit="episode") as bar:
 
-        def watch(group: Group, fresh: int) -> None:
-            bar.set_postfix_str(group[0].policy, refresh=False)
-            bar.update(fresh)
+        def watch(episode: Episode) -> None:
+            bar.set_postfix_str(episode.policy, refresh=False)
+            bar.update()
 
         yield watch

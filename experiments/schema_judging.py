@@ -4,23 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worldsim.experiments.options import CPU_OR_CUDA, REQUIRED, SEED, THREADS, option
-
-
-@dataclass
-class SamplerKeys:
-    """How frames are drawn, for every command that draws them; null takes what the checkpoint was saved with."""
-
-    steps: int | None = option(None, "denoising steps per frame; null takes the checkpoint's", least=1)
-    guidance: float | None = option(None, "action guidance; 1 is none, null takes the checkpoint's", least=0)
-    history: str | None = option(
-        None, "how the past is kept; null takes the checkpoint's", choices=("stream", "block", "window", "recompute")
-    )
-    history_level: float | None = option(None, "noise level that past frames are held at; null takes the checkpoint's", least=0)
-    window: int | None = option(None, "frames that a new one may see, itself included; not for stream", least=2)
-    anchor: str | None = option(None, "first frame that the network is told of, where it is", choices=("episode", "window"))
-    rescale: float | None = option(None, "share of the spread from before guidance that is restored", least=0)
-    rescale_over: str | None = option(None, "frames whose spread that is: the newest, or all in the window", choices=("frame", "clip"))
-    eta: float | None = option(None, "0 is deterministic, 1 is ancestral sampling", least=0)
+from worldsim.options import SamplerKeys
 
 
 @dataclass
@@ -38,7 +22,9 @@ class EvaluateConfig(SamplerKeys):
     horizon: int | None = option(None, "steps per episode; null takes the task's", least=1)
     device: str = option("cpu", CPU_OR_CUDA)
     precision: str = option("auto", "number format of the network", choices=("auto", "fp32", "bf16"))
-    determinism: str = option("fast", "strict is bit-identical on one machine", choices=("fast", "strict"))
+    determinism: str = option(
+        "fast", "strict is bit-identical on one machine, whatever the batch, and several times slower", choices=("fast", "strict")
+    )
     threads: int = option(0, THREADS, least=0)
     workers: int = option(0, "processes for the true world; 0 uses every core, 1 stays in this process", least=0)
     run: str | None = option(None, "run folder; null is runs/evaluate-<task>, and the same folder again resumes")

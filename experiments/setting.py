@@ -1,15 +1,13 @@
 """The parts of an evaluation: loaded, checked against one another, and identified. Everything that can be refused is refused here."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from worldsim.data.tasks import digest_of_starts
 from worldsim.errors import InvalidInput
-from worldsim.evaluate import Episode, Genuine, Imagined, plan
+from worldsim.evaluate import Cast, Episode, Genuine, Imagined, plan
 from worldsim.experiments.schema import EvaluateConfig
-from worldsim.experiments.schema_judging import SamplerKeys
 from worldsim.load import (
     find_checkpoint,
     load_policy,
@@ -22,6 +20,7 @@ from worldsim.load import (
     part_name,
     shipped_panel,
 )
+from worldsim.options import SamplerKeys
 from worldsim.registry import POLICIES, TRUTHS, VERIFIERS, WORLD_MODELS
 from worldsim.types import Policy, Task, Verifier, WorldModel, WorldSpec
 
@@ -30,10 +29,10 @@ SAMPLER_KEYS = tuple(field.name for field in fields(SamplerKeys))  # of a checkp
 
 @dataclass(frozen=True)
 class Setting:
-    """What is run: worlds and policies by name, the task, the judge, the planned episodes, and what a run folder is known by."""
+    """What is run: worlds by name, the policies, the task, the judge, the planned episodes, and what a run folder is known by."""
 
     worlds: dict[str, Imagined | Genuine]
-    policies: dict[str, Policy]
+    cast: Cast
     specs: dict[str, Any]
     facts: dict[str, dict[str, Any]]
     task: Task
@@ -48,7 +47,8 @@ def prepare(config: EvaluateConfig) -> Setting:
     Raises:
         WorldsimError: an unknown name, a damaged checkpoint, parts that do not fit one another, more episodes than starts.
     """
-    use_torch(config.threads, config.device, strict=config.determinism == "strict")
+    strict = config.determinism == "strict"
+    use_torch(config.threads, config.device, strict=strict)
     specs = policy_specs(config.policies)
     facts = {name: part_facts(POLICIES, spec) for name, spec in specs.items()}
     world_facts, model_config = world_model_facts(config.world_model)
@@ -60,7 +60,7 @@ def prepare(config: EvaluateConfig) -> Setting:
     planned = plan(task, facts, worlds, config.episodes, config.seed)
     model = open_model(config)
     check_verifier_frames(judge, model.spec)
-    built = {"imagined": Imagined(model)} | ({"truth": _truth(config.truth, task, model.spec)} if config.truth else {})
+    built = {"imagined": Imagined(model, strict=strict)} | ({"truth": _truth(config.truth, task, model.spec)} if config.truth else {})
     policies = {name: load_policy(spec, model.spec.action) for name, spec in specs.items()}
     _check_fit(policies, task, model.spec)
     identity = {
@@ -70,7 +70,7 @@ def prepare(config: EvaluateConfig) -> Setting:
         "sampler": sampler,
         "seed": config.seed,
     }
-    return Setting(built, policies, specs, facts, task, load_verifier(judge), identity, planned)
+    return Setting(built, Cast(policies, one_by_one=strict), specs, facts, task, load_verifier(judge), identity, planned)
 
 
 def use_torch(threads: int, device: str, *, strict: bool = False) -> None:
@@ -87,11 +87,12 @@ def use_torch(threads: int, device: str, *, strict: bool = False) -> None:
         raise InvalidInput(f'unknown device "{device}"; type device=cpu, device=cuda or device=cuda:1') from error
     if kind == "cuda" and not torch.cuda.is_available():
         raise InvalidInput(f'device "{device}" is not there: torch sees no GPU on this machine; type device=cpu')
-    if threads or strict:
-        torch.set_num_threads(threads or 1)
+    if threads:
+        torch.set_num_threads(threads)
     if strict:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(mode=True)
+        from worldsim.models.strict import be_strict
+
+        be_strict(threads or 1)
 
 
 def policy_specs(given: Iterable[Any]) -> dict[str, Any]:
@@ -172,7 +173,7 @@ def check_verifier_frames(spec: str, world: WorldSpec) -> None:
 
 def _pinned(config: EvaluateConfig) -> dict[str, Any]:
     """What strict episodes also depend on."""
-    return {"determinism": "strict", "batch": config.batch, "threads": config.threads or 1} if config.determinism == "strict" else {}
+    return {"determinism": "strict", "threads": config.threads or 1} if config.determinism == "strict" else {}
 
 
 def _task(config: EvaluateConfig) -> Task:

@@ -1,10 +1,10 @@
-"""The true world in several processes: groups of episodes in, their trajectories out, in order. Knows nothing of runs or verdicts."""
+"""The true world in several processes: rounds of episodes in, their trajectories out. Knows nothing of runs or verdicts."""
 
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -12,15 +12,17 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from worldsim.errors import WorldsimError
-from worldsim.evaluate import Clock, Genuine, Group, RollOuts, roll_out
+from worldsim.evaluate import Cast, Clock, Episode, Genuine, Round, roll_out
 from worldsim.types import Task, Trajectory
 
-_worker: dict[str, Any] = {}  # what a worker process keeps between groups
+Play = Callable[[list[Round]], Iterator[tuple[Episode, Trajectory]]]
+
+_worker: dict[str, Any] = {}  # what a worker process keeps between rounds
 
 
 @contextmanager
-def truth_workers(count: int, truth: Any, policies: dict[str, Any], task: Task) -> Iterator[RollOuts]:
-    """A function that rolls groups out in `count` processes, which end with the block, or with this process if it is killed.
+def truth_workers(count: int, truth: Any, policies: dict[str, Any], task: Task) -> Iterator[Play]:
+    """A function that plays rounds in `count` processes, which end with the block, or with this process if it is killed.
 
     Args:
         count: number of processes.
@@ -32,16 +34,17 @@ def truth_workers(count: int, truth: Any, policies: dict[str, Any], task: Task) 
     reader, writer = context.Pipe(duplex=False)
     executor = ProcessPoolExecutor(count, context, _prepare, (reader, truth, policies, task))
 
-    def roll_outs(groups: list[Group]) -> Iterator[list[Trajectory]]:
+    def play(rounds: list[Round]) -> Iterator[tuple[Episode, Trajectory]]:
         try:
-            yield from executor.map(_roll_out, groups)
+            for each, trajectories in zip(rounds, executor.map(_play, rounds), strict=True):
+                yield from ((episode, trajectories[episode.id]) for episode in each)
         except BrokenProcessPool as error:
             raise WorldsimError(
                 "a process of the true world died, perhaps for want of memory; type the same command with workers=1"
             ) from error
 
     try:
-        yield roll_outs
+        yield play
         executor.shutdown()
     finally:
         writer.close()  # whoever still works ends now
@@ -69,10 +72,12 @@ def _end_with_parent(reader: Connection) -> None:
         os._exit(1)
 
 
-def _roll_out(group: Group) -> list[Trajectory]:
+def _play(episodes: Round) -> dict[str, Trajectory]:
+    """One round in one batch, by episode id."""
     from worldsim.load import load_policy
 
-    world, name = _worker["world"], group[0].policy
-    if name not in _worker["policies"]:
-        _worker["policies"][name] = load_policy(_worker["specs"][name], world.action)
-    return roll_out(world, _worker["policies"][name], _worker["task"], group, Clock())
+    world, policies = _worker["world"], _worker["policies"]
+    for name in {episode.policy for episode in episodes} - policies.keys():
+        policies[name] = load_policy(_worker["specs"][name], world.action)
+    played = roll_out(world, Cast(policies), _worker["task"], episodes, Clock(), batch=len(episodes))
+    return {episode.id: trajectory for episode, trajectory in played}

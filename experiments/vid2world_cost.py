@@ -88,7 +88,9 @@ def _frame(network: Any, context: dict[str, Any], lanes: int, *, history: str, s
     latents = torch.zeros(lanes, slots, *network.latent_shape, device=device)
     rows = {"actions": latents.new_zeros(lanes, slots, network.action_size), "known": latents.new_ones(lanes, slots)}
     full = torch.full((lanes,), slots, device=device)
-    state = LatentState(latents, latents, **rows, length=full, frame=full, context=context, cache=None, seeds=tuple(range(lanes)))
+    state = LatentState(
+        latents, latents, **rows, length=full, frame=full, context=context, cache=None, seeds=tuple(range(lanes)), faults=("",) * lanes
+    )
     action = torch.zeros(lanes, network.action_size, device=device)
     with torch.no_grad():
         cache = _filled(denoiser, state, network.window) if history == "stream" else None

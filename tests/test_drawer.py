@@ -19,8 +19,8 @@ from worldsim.envs.drawer import rendering
 from worldsim.envs.drawer.behaviours import BEHAVIOURS, MIXES, choose_behaviour, expert_action
 from worldsim.envs.drawer.physics import ACTION, CLOSED, OPENING, REACH, WORKSPACE, DrawerPhysics, DrawerStart, task_start, wide_start
 from worldsim.envs.drawer.truth import HORIZON, DrawerTruth
-from worldsim.errors import InvalidInput, MissingDependency, RunMismatch, UnknownName
-from worldsim.evaluate import Clock, Episode, Genuine, roll_out
+from worldsim.errors import InvalidInput, MissingDependency, RunMismatch, UnknownName, WorldsimError
+from worldsim.evaluate import Cast, Clock, Episode, Genuine, roll_out
 from worldsim.experiments.collect import run as run_collect
 from worldsim.experiments.schema import CollectConfig
 from worldsim.load import load_policy, load_task, load_truth
@@ -255,6 +255,24 @@ def test_the_frame_size_can_be_chosen_within_reason():
         gymnasium.make("worldsim/DrawerTruth-v0", size=8)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"), [({"strat": 3}, 'did you mean "start"?'), ({"start": "a"}, "is 'a', expected the seed"), ({"start": -1}, "is -1")]
+)
+def test_wrong_reset_options_are_refused_in_one_line(env, options, words):
+    with pytest.raises(WorldsimError) as caught:
+        env.reset(options=options)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("action", [[np.nan, 0, 0], [0, 1.2, 0], [0, 0], "left", [[1, 2], [3]]])
+def test_wrong_actions_are_refused_in_one_line(env, action):
+    env.reset(seed=0)
+    with pytest.raises(InvalidInput) as caught:
+        env.unwrapped.step(action)
+    assert "\n" not in str(caught.value)
+
+
 def test_stepping_before_reset_is_refused():
     world = gymnasium.make("worldsim/DrawerTruth-v0").unwrapped
     with pytest.raises(gymnasium.error.ResetNeeded):
@@ -357,8 +375,9 @@ def test_collecting_records_episodes_and_continues_where_it_was(tmp_path, truth)
 def test_the_scripted_policy_closes_the_true_drawer(truth):
     task = load_task("drawer")
     episodes = [Episode(str(i), "scripted", "truth", start, i) for i, start in enumerate(task.starts[:4])]
-    trajectories = roll_out(Genuine(truth), load_policy("scripted", ACTION), task, episodes, Clock())
-    assert all(trajectory.states["opening"][-1] < CLOSED for trajectory in trajectories)
+    cast = Cast({"scripted": load_policy("scripted", ACTION)})
+    for _, trajectory in roll_out(Genuine(truth), cast, task, episodes, Clock(), batch=4):
+        assert trajectory.states["opening"][-1] < CLOSED
 
 
 def test_the_scripted_policy_is_refused_where_nothing_is_known_to_be_true():

@@ -14,6 +14,7 @@ FOLDERS = ("worldsim", *ROOMS, "experiments")
 FLOORS = {
     "worldsim.types": 0,
     "worldsim.registry": 0,
+    "worldsim.options": 0,
     "worldsim.errors": 0,
     "worldsim.diffusion": 1,
     "worldsim.data": 1,
@@ -21,6 +22,7 @@ FLOORS = {
     "worldsim.metrics": 1,
     "worldsim.models": 2,
     "worldsim.simulator": 3,
+    "worldsim.wrappers": 3,
     "worldsim.evaluate": 3,
     "worldsim.load": 3,
     "worldsim.training": 3,

@@ -262,11 +262,20 @@ def test_verifier_is_measured_where_it_judged_the_truth(run):
 
 
 def test_throughput_adds_up_sessions(run):
-    assert build_results(run)["throughput"] == {"rollouts_per_hour": None, "frames_per_second": None, "seconds": {}}
+    assert build_results(run)["throughput"] == {
+        "rollouts_per_hour": None,
+        "frames_per_second": None,
+        "lanes_per_call": None,
+        "seconds": {},
+    }
     run.add_throughput({"world_model": 8.0, "policy": 1.0}, rollouts=5, frames=50)
-    run.add_throughput({"world_model": 10.0, "other": 1.0}, rollouts=5, frames=50)
-    throughput = build_results(run)["throughput"]
-    assert throughput == {"rollouts_per_hour": 1800, "frames_per_second": 5, "seconds": {"world_model": 18.0, "policy": 1.0, "other": 1.0}}
+    run.add_throughput({"world_model": 10.0, "other": 1.0}, rollouts=5, frames=50, lanes=12)
+    assert build_results(run)["throughput"] == {
+        "rollouts_per_hour": 1800,
+        "frames_per_second": 5,
+        "lanes_per_call": 12,
+        "seconds": {"world_model": 18.0, "policy": 1.0, "other": 1.0},
+    }
 
 
 def test_one_policy_has_no_ranking_to_agree_on(tmp_path):

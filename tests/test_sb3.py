@@ -7,6 +7,7 @@ import gymnasium
 import numpy as np
 import pytest
 import tiny
+from breaking import Stuck
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import data_equivalence
 from stable_baselines3 import A2C, PPO, SAC
@@ -22,6 +23,7 @@ from worldsim.envs.world_env import WorldEnv
 from worldsim.envs.world_vector_env import WorldVectorEnv
 from worldsim.errors import WorldsimError
 from worldsim.types import Start, Task, Verdict
+from worldsim.wrappers import FROZEN, PATIENCE
 
 pytestmark = pytest.mark.slow  # as a file
 
@@ -171,6 +173,36 @@ def test_resetting_a_lane_leaves_the_others_bit_identical(drawn):
         assert not np.array_equal(frames[1], others[1])
 
 
+def test_a_strict_lane_is_the_single_env_bit_by_bit(drawn):
+    env, actions = WorldVecEnv(LANES, determinism="strict", verifier=Parity(), **drawn), moves(9, size=3)
+    env.seed(5)
+    (begun, _), *steps = played(env, actions)
+    for lane in range(LANES):
+        single = WorldEnv(determinism="strict", verifier=Parity(), **drawn)
+        np.testing.assert_array_equal(begun[lane], single.reset(seed=5 + lane)[0])
+        for action, (frames, rewards, dones, infos, _) in zip(actions[:, lane], steps, strict=True):
+            frame, reward, terminated, truncated, _ = single.step(action)
+            assert (rewards[lane], dones[lane]) == (reward, terminated or truncated)
+            np.testing.assert_array_equal(infos[lane]["terminal_observation"] if dones[lane] else frames[lane], frame)
+            if dones[lane]:
+                np.testing.assert_array_equal(frames[lane], single.reset()[0])
+
+
+def test_a_world_that_breaks_is_time_running_out_and_says_so():
+    seeds = [WorldEnv(**toy()).reset(seed=5 + lane)[1]["seed"] for lane in range(2)]
+    env = WorldVecEnv(2, **toy(world_model=Stuck(PixelShift(), {seeds[1]: 1}), verifier=BrightColumn(target=20), horizon=9))
+    env.seed(5)
+    env.reset()
+    for step in range(1, PATIENCE + 1):
+        _, rewards, dones, infos = env.step(np.tile(np.float32([1, 0]), (2, 1)))
+        assert dones.tolist() == [False, step == PATIENCE]
+    assert rewards[1] == 0
+    assert infos[1]["unscored"] == FROZEN
+    assert infos[1]["TimeLimit.truncated"]
+    assert not infos[1]["is_success"]
+    assert "unscored" not in infos[0]
+
+
 def test_an_episode_depends_on_seed_and_number_only(drawn):
     early, late = WorldVecEnv(2, **drawn), WorldVecEnv(2, **drawn)
     for env in (early, late):
@@ -311,9 +343,10 @@ def test_stable_baselines3_checks_the_single_env_without_a_warning(drawn):
     check_env(env.unwrapped, skip_render_check=False)
 
 
+@pytest.mark.parametrize("prefix", ["", "worldsim:"])
 @pytest.mark.parametrize("name", ["worldsim/World-v0", "worldsim/Drawer-v0", "worldsim/DrawerTruth-v0"])
-def test_stable_baselines3_checks_what_ships_without_a_warning(name):
-    env = gymnasium.make(name)
+def test_stable_baselines3_checks_what_ships_without_a_warning(name, prefix):
+    env = gymnasium.make(prefix + name)
     check_env(env)
     env.close()
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
+from gymnasium import wrappers
+from gymnasium.utils.env_checker import check_env, data_equivalence
+from gymnasium.vector import AutoresetMode
 
 import worldsim
 from worldsim.data.splits import split_of
@@ -26,11 +28,58 @@ def test_the_shipped_network_leaks_nothing(model) -> None:
     assert model.card["leak"] == {"latents": 0.0, "levels": 0.0, "actions": 0.0}
 
 
+@pytest.mark.parametrize("prefix", ["", "worldsim:"])
 @pytest.mark.parametrize("name", ["worldsim/Drawer-v0", "worldsim/World-v0", "worldsim/DrawerTruth-v0"])
-def test_gymnasium_finds_nothing_to_complain_about(name: str) -> None:
-    env = gymnasium.make(name)
+def test_gymnasium_finds_nothing_to_complain_about(name: str, prefix: str) -> None:
+    env = gymnasium.make(prefix + name)
     check_env(env.unwrapped)
     env.close()
+
+
+def test_nor_where_everything_is_asked_for() -> None:
+    sampler = {"steps": 1, "guidance": 1.5, "history": "window", "window": 3, "anchor": "episode", "rescale": 0.5, "eta": 0.5}
+    keywords = sampler | {"rescale_over": "frame", "history_level": 0.05, "precision": "fp32", "determinism": "strict", "device": "cpu"}
+    env = gymnasium.make("worldsim/Drawer-v0", verifier="classifier", horizon=5, render_mode="rgb_array", **keywords)
+    check_env(env.unwrapped)
+    assert env.unwrapped.world_model.precision == "fp32"
+    assert vars(env.unwrapped.world_model.sampler).items() >= sampler.items()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_a_strict_batch_is_what_gymnasium_makes_of_single_envs(model, mode) -> None:
+    """Bit for bit, on the shipped world: observations, rewards of the shipped judge, ends and infos."""
+    keywords = {"world_model": model, "verifier": "classifier", "horizon": 2, "determinism": "strict"}
+    ours = gymnasium.make_vec("worldsim/Drawer-v0", num_envs=3, autoreset_mode=mode, **keywords)
+    theirs = gymnasium.vector.SyncVectorEnv([lambda: gymnasium.make("worldsim/Drawer-v0", **keywords)] * 3, autoreset_mode=mode)
+    assert data_equivalence(ours.reset(seed=5), theirs.reset(seed=5), exact=True)
+    theirs.action_space.seed(1)
+    for _ in range(4):
+        action = theirs.action_space.sample()
+        mine, reference = ours.step(action), theirs.step(action)
+        assert data_equivalence(mine, reference, exact=True)
+        over = mine[2] | mine[3]
+        if mode is AutoresetMode.DISABLED and over.any():
+            options = [{"reset_mask": over.copy()} for _ in range(2)]
+            assert data_equivalence(ours.reset(options=options[0]), theirs.reset(options=options[1]), exact=True)
+    theirs.close()
+
+
+def test_wrappers_compose_around_what_ships(model) -> None:
+    env = gymnasium.make("worldsim:worldsim/Drawer-v0", world_model=model, max_episode_steps=3)
+    env = wrappers.FrameStackObservation(wrappers.RecordEpisodeStatistics(env), 4)
+    frames, _ = env.reset(seed=0)
+    assert frames in env.observation_space
+    for step in range(3):
+        *_, truncated, info = env.step(env.action_space.sample())
+        assert truncated == (step == 2)
+    assert info["episode"]["l"] == 3
+    batch = wrappers.vector.RecordEpisodeStatistics(
+        gymnasium.make_vec("worldsim:worldsim/Drawer-v0", num_envs=2, world_model=model, horizon=2)
+    )
+    batch.reset(seed=0)
+    batch.step(batch.action_space.sample())
+    assert batch.step(batch.action_space.sample())[4]["episode"]["l"].tolist() == [2, 2]
 
 
 def test_a_batch_of_worlds(model) -> None:

@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import FrameStackObservation, RecordEpisodeStatistics, TimeLimit
 from toy import SPEC, BrightColumn, PixelShift, Seeker, next_frame, picture, shift_task
 
-from worldsim.envs.parts import Keywords, named_task
+from worldsim.envs.parts import build_parts, named_task
 from worldsim.envs.world_env import WorldEnv
 from worldsim.errors import DamagedFile, InvalidInput, WorldsimError
 from worldsim.types import Start, Verdict
@@ -210,14 +210,21 @@ def test_the_toy_policy_solves_the_toy_task():
     [
         ([np.nan, 0], '"right" of lane 0 is nan'),
         ([1.5, 0], r'"right" of lane 0 is 1.5, expected a number in \[-1, 1\]'),
+        ([-1.5, 0], r'"right" of lane 0 is -1.5, expected a number in \[-1, 1\]'),
+        ([np.inf, 0], '"right" of lane 0 is inf'),
         ([0.0, 0.0, 0.0], r"shape \[1, 3\], expected \[1, 2\] for right, unused"),
+        (0.5, r"shape \[1\], expected \[1, 2\]"),
+        ([[0.0, 0.0]], r"shape \[1, 1, 2\], expected \[1, 2\]"),
+        ("left", r"actions are \['left'\], expected numbers"),
+        ([[0.0], [0.0, 0.0]], "expected numbers"),
+        (None, r"shape \[1\], expected \[1, 2\]"),
     ],
 )
 def test_a_wrong_action_is_refused_in_one_line_and_changes_nothing(action, message):
     env = toy_env()
     env.reset(seed=2)
     with pytest.raises(InvalidInput, match=message) as caught:
-        env.step(np.array(action, np.float32))
+        env.step(action)
     assert "\n" not in str(caught.value)
     other = toy_env()
     other.reset(seed=2)
@@ -254,6 +261,10 @@ def test_a_wrong_seed_is_refused(seed):
         ({"horizon": 0}, "horizon is 0, expected a whole number"),
         ({"horizon": 2.5}, "horizon is 2.5, expected a whole number"),
         ({"steps": 3}, "steps=3 is for a world model given by name or path"),
+        ({"window": 8}, "window=8 is for a world model given by name or path"),
+        ({"precision": "fp32"}, "precision='fp32' is for a world model given by name or path"),
+        ({"precision": "fp16"}, 'unknown precision "fp16"; did you mean "bf16"?'),
+        ({"determinism": "strikt"}, 'unknown determinism "strikt"; did you mean "strict"?'),
         ({"device": "cuda"}, "device='cuda' is for a world model given by name or path"),
         (
             {"task": replace(shift_task(), starts=(Start("big", np.zeros((1, 9, 9, 3), np.uint8)),))},
@@ -293,12 +304,13 @@ def test_names_are_loaded_with_the_sampler_keywords_and_objects_are_not(monkeypa
     loaders.load_task = lambda name: seen.update(task=name) or shift_task()
     loaders.load_verifier = lambda name: seen.update(verifier=name) or BrightColumn()
     monkeypatch.setitem(sys.modules, "worldsim.load", loaders)
-    Keywords(world_model="drawer", verifier="classifier", steps=4, guidance=1.5, history="window", device="meta").build()
-    sampler = {"device": "meta", "steps": 4, "guidance": 1.5, "history": "window"}
+    sampler = {"steps": 4, "guidance": 1.5, "history": "window", "window": 8, "anchor": "window", "rescale": 0.7, "rescale_over": "frame"}
+    sampler |= {"eta": 1.0, "history_level": 0.1, "device": "meta", "precision": "bf16"}
+    build_parts({"world_model": "drawer", "verifier": "classifier", **sampler})
     assert seen == {"world_model": ("drawer", sampler), "task": "drawer", "verifier": "classifier"}
     seen.clear()
     model, task, verifier = PixelShift(), shift_task(), BrightColumn()
-    parts = Keywords(world_model=model, task=task, verifier=verifier).build()
+    parts = build_parts({"world_model": model, "task": task, "verifier": verifier})
     assert (parts.world_model, parts.task, parts.verifier) == (model, task, verifier)
     assert seen == {}
 

@@ -229,6 +229,11 @@ def test_wrong_keywords_are_refused_in_one_line(keywords, message):
         ({"options": {"reset_mask": np.zeros(4, dtype=bool)}}, "at least one True"),
         ({"options": {"reset_mask": [1, 0, 0, 1]}}, 'reset option "reset_mask" is int64 [4]'),
         ({"options": {"frame": np.zeros((3, 1, 8, 8, 3), np.uint8)}}, 'reset option "frame" has 3 rows, expected 1 or 4'),
+        (
+            {"options": {"frame": np.zeros((4, 1, 8, 9, 3), np.uint8)}},
+            "frames have shape [4, 1, 8, 9, 3], expected [lanes, frames, 8, 8, 3]",
+        ),
+        ({"options": {"frame": np.zeros((4, 1, 8, 8, 3), np.float32)}}, "frames have dtype float32, expected uint8"),
         ({"seed": [1, 2]}, "2 seeds are given for 4 lanes"),
         ({"seed": -3}, "seed is -3, expected a whole number"),
     ],
@@ -246,6 +251,20 @@ def test_actions_need_a_row_per_lane(rows):
     env.reset()
     with pytest.raises(WorldsimError, match=rf"shape \[{rows}, 2\], expected \[4, 2\]"):
         env.step(np.zeros((rows, 2), dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(np.nan, '"unused" of lane 2 is nan'), (-1.01, '"unused" of lane 2 is -1.01'), ("left", "expected numbers")]
+)
+def test_a_wrong_action_of_one_lane_is_named_and_changes_nothing(value, message):
+    env, other = toy_venv(), toy_venv()
+    env.reset(seed=0), other.reset(seed=0)
+    actions = RIGHT.tolist()
+    actions[2][1] = value
+    with pytest.raises(WorldsimError, match=message) as caught:
+        env.step(actions)
+    assert "\n" not in str(caught.value)
+    assert_same(env.step(RIGHT), other.step(RIGHT))
 
 
 def test_step_render_and_a_partial_reset_need_a_first_reset():

@@ -52,7 +52,7 @@ class ActionSpec:
         Raises:
             InvalidInput: with the first offending component.
         """
-        array = np.asarray(actions, dtype=np.float32)
+        array = self.numbers(actions)
         if array.ndim != 2 or array.shape[1] != self.size:
             raise InvalidInput(f"actions have shape {list(array.shape)}, expected [lanes, {self.size}] for {', '.join(self.names)}")
         outside = ~((array >= np.float32(self.low) - 1e-6) & (array <= np.float32(self.high) + 1e-6))  # NaN counts as outside
@@ -63,6 +63,19 @@ class ActionSpec:
                 f'action "{self.names[axis]}" of lane {lane} is {array[lane, axis]:g}, expected a number in {bounds}; clip it first'
             )
         return array
+
+    @staticmethod
+    def numbers(actions: Any) -> np.ndarray:
+        """`actions` as a new float32 array of any shape.
+
+        Raises:
+            InvalidInput: text, rows of different length, or something else that is no array of numbers.
+        """
+        try:
+            return np.array(actions, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            given = " ".join(repr(actions).split())[:60]
+            raise InvalidInput(f"actions are {given}, expected numbers, an array float32 [lanes, numbers]") from error
 
 
 @dataclass(frozen=True)
@@ -162,7 +175,11 @@ class Verdict:
 
 
 class State(Protocol):
-    """What a world model remembers of its lanes. A value: stepping returns a new one, so branching and replay are plain assignments."""
+    """What a world model remembers of its lanes. A value: stepping returns a new one, so branching and replay are plain assignments.
+
+    A state may also have `faults`, a tuple with one line per lane, empty while the lane is sound. A lane with a fault is of no more use:
+    its episode is left unscored. It must not disturb the other lanes, and its frames stay frames.
+    """
 
     def select(self, lanes: Sequence[int]) -> "State": ...
     def merge(self, lanes: Sequence[int], other: "State") -> "State": ...

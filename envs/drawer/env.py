@@ -8,6 +8,7 @@ import numpy as np
 from worldsim.envs.drawer.physics import ACTION, DrawerPhysics, task_start
 from worldsim.envs.drawer.rendering import Camera
 from worldsim.envs.drawer.truth import HORIZON
+from worldsim.envs.lanes import check_options
 from worldsim.errors import InvalidInput
 
 _EVALUATION_SEEDS = (2_000_000, 3_000_000)
@@ -39,7 +40,10 @@ class DrawerTruthEnv(gymnasium.Env):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
-        self._start = int((options or {}).get("start", self.np_random.integers(*_EVALUATION_SEEDS)))
+        start = check_options(options, ("start",)).get("start", self.np_random.integers(*_EVALUATION_SEEDS))
+        if not isinstance(start, (int, np.integer)) or start < 0:
+            raise InvalidInput(f'reset option "start" is {start!r}, expected the seed of a start, a whole number, 0 or more')
+        self._start = int(start)
         self._physics.reset(task_start(self._start))
         self._steps = 0
         return self._observe()
@@ -47,7 +51,7 @@ class DrawerTruthEnv(gymnasium.Env):
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         if self._steps is None:
             raise gymnasium.error.ResetNeeded("call reset before step")
-        self._physics.step(ACTION.check(np.asarray(action)[None])[0])
+        self._physics.step(ACTION.check([action])[0])
         self._steps += 1
         frame, info = self._observe()
         terminated = info["success"]

@@ -15,7 +15,7 @@ UNJUDGED = Verdict(None, "not judged yet")
 class Outcome:
     """One episode without its frames. `verdict` is what decides: the run's verifier in imagination, the state in truth.
 
-    `second_opinion` is what the run's verifier says of a true episode, where it was asked.
+    `second_opinion` is what the run's verifier says of a true episode, where it was asked. `fault` says how its world broke, if it did.
     """
 
     episode: str
@@ -25,6 +25,7 @@ class Outcome:
     seed: int
     verdict: Verdict
     second_opinion: Verdict | None = None
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def read_outcomes(run: RunFolder) -> list[Outcome]:
         policy, world = trajectory.metadata["policy"], trajectory.metadata["world"]
         deciding, other = (state, verifier.get(episode)) if world == "truth" else (verifier, None)
         verdict = deciding.get(episode, UNJUDGED)
-        outcomes.append(Outcome(episode, policy, world, trajectory.start_id, trajectory.seed, verdict, other))
+        fault = trajectory.metadata.get("fault", "")
+        outcomes.append(Outcome(episode, policy, world, trajectory.start_id, trajectory.seed, verdict, other, fault))
     return sorted(outcomes, key=lambda o: (o.policy, o.world, o.start, o.seed, o.episode))
 
 

@@ -1,6 +1,7 @@
 """results.json: every number of a run with its n and its interval, rebuilt from the run folder at any time. Draws nothing."""
 
 import json
+from collections import Counter
 from itertools import combinations
 from typing import Any
 
@@ -41,6 +42,7 @@ def build_results(run: RunFolder) -> dict[str, Any]:
         "sampler": run.identity["sampler"],
         "seed": run.identity["seed"],
         "policies": policies,
+        "faults": dict(Counter(sorted(o.fault for o in outcomes if o.fault))),
         "agreement": _agreement(outcomes, policies),
         "world_model": {key: world_model.get(key) for key in ("name", "sha256", "parameters", "leak")},
         "verifier": _verifier(outcomes, run.identity["verifier"]["name"]),
@@ -170,7 +172,8 @@ def _throughput(sessions: list[dict[str, Any]]) -> dict[str, Any]:
     total = sum(seconds.values())
     per_second = {key: sum(session[key] for session in sessions) / total if total else None for key in ("rollouts", "frames")}
     hourly = None if per_second["rollouts"] is None else 3600 * per_second["rollouts"]
-    return {"rollouts_per_hour": hourly, "frames_per_second": per_second["frames"], "seconds": seconds}
+    lanes = sessions[-1].get("lanes") if sessions else None
+    return {"rollouts_per_hour": hourly, "frames_per_second": per_second["frames"], "lanes_per_call": lanes, "seconds": seconds}
 
 
 def _open_loop(run: RunFolder) -> dict[str, Any] | None:

@@ -164,12 +164,16 @@ class RunFolder:
     def _verdict_path(self, verifier: str) -> Path:
         return self.path / "verdicts" / f"{quote(verifier, safe='')}.jsonl"  # a verifier may be named by its path
 
-    def add_throughput(self, seconds: Mapping[str, float], *, rollouts: int, frames: int) -> None:
-        """Append how one session spent its time: seconds by part (world_model, policy, verifier, other), rollouts and frames made."""
-        append_rows(self.path / "timings.jsonl", [{"seconds": dict(seconds), "rollouts": rollouts, "frames": frames}])
+    def add_throughput(self, seconds: Mapping[str, float], *, rollouts: int, frames: int, lanes: int | None = None) -> None:
+        """Append how one session spent its time: seconds by part (world_model, policy, verifier, other), rollouts and frames made.
+
+        `lanes` is the most of them that were in one call of the world model, as it was at the end.
+        """
+        row = {"seconds": dict(seconds), "rollouts": rollouts, "frames": frames, "lanes": lanes}
+        append_rows(self.path / "timings.jsonl", [row])
 
     def throughput(self) -> list[dict[str, Any]]:
-        """The sessions in order: `{"seconds": {part: seconds}, "rollouts": n, "frames": n}`."""
+        """The sessions in order: `{"seconds": {part: seconds}, "rollouts": n, "frames": n, "lanes": n or None}`."""
         return read_rows(self.path / "timings.jsonl")
 
 

@@ -118,6 +118,7 @@ def _ranking_caption(results: dict[str, Any]) -> str:
     unscored = sum(policy["unscored"] for policy in results["policies"])
     if unscored:
         lines.append(f"Unscored episodes: {unscored}; rates are over scored episodes only.")
+    lines += [f"Among them {count}: {fault}." for fault, count in results["faults"].items()]
     if results["quarantined"]:
         lines.append(f"Damaged episodes put aside and not counted: {len(results['quarantined'])}.")
     return "\n".join(lines)

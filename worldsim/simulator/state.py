@@ -26,6 +26,7 @@ class LatentState:
         context: what the network is told about the first frame, rows per lane.
         cache: features of the frames before the newest; None where they are computed anew.
         seeds: one per lane.
+        faults: one line per lane, empty while all that was made in it are numbers.
     """
 
     latents: Tensor
@@ -37,6 +38,7 @@ class LatentState:
     context: Mapping[str, Tensor]
     cache: HistoryCache | None
     seeds: tuple[int, ...]
+    faults: tuple[str, ...]
 
     @property
     def latest(self) -> Tensor:
@@ -60,28 +62,35 @@ class LatentState:
             cache=cache,
         )
 
+    def faulted(self, broken: Tensor, fault: str) -> "LatentState":
+        """The state in which the lanes where `broken`, bool `[B]`, have this fault, unless they have one already."""
+        found = zip(self.faults, broken.tolist(), strict=True)
+        return replace(self, faults=tuple(before or (fault if now else "") for before, now in found))
+
     def select(self, lanes: Sequence[int]) -> "LatentState":
         """Some lanes, in the given order."""
         index = torch.as_tensor(lanes, device=self.latents.device)
         cache = self.cache and self.cache.select(lanes)
-        return self._mapped(lambda mine, _: mine[index], self, cache, tuple(self.seeds[lane] for lane in lanes))
+        return self._mapped(lambda mine, _: mine[index], lambda mine, _: tuple(mine[lane] for lane in lanes), self, cache)
 
     def merge(self, lanes: Sequence[int], other: "LatentState") -> "LatentState":
         """This state with `lanes` replaced by the lanes of `other`."""
-        index, seeds = torch.as_tensor(lanes, device=self.latents.device), list(self.seeds)
-        for lane, seed in zip(lanes, other.seeds, strict=True):
-            seeds[lane] = seed
+        index = torch.as_tensor(lanes, device=self.latents.device)
 
         def replaced(mine: Tensor, theirs: Tensor) -> Tensor:
             mine = mine.clone()
             mine[index] = theirs
             return mine
 
-        cache = self.cache and self.cache.merge(lanes, other.cache)
-        return self._mapped(replaced, other, cache, tuple(seeds))
+        def exchanged(mine: tuple, theirs: tuple) -> tuple:
+            new = dict(zip(lanes, theirs, strict=True))
+            return tuple(new.get(lane, value) for lane, value in enumerate(mine))
 
-    def _mapped(self, change: Rows, other: "LatentState", cache: HistoryCache | None, seeds: tuple[int, ...]) -> "LatentState":
+        return self._mapped(replaced, exchanged, other, self.cache and self.cache.merge(lanes, other.cache))
+
+    def _mapped(self, tensors: Rows, tuples: Rows, other: "LatentState", cache: HistoryCache | None) -> "LatentState":
         names = ("latents", "held", "actions", "known", "length", "frame")
-        rows = {name: change(getattr(self, name), getattr(other, name)) for name in names}
-        context = {name: change(tensor, other.context[name]) for name, tensor in self.context.items()}
-        return LatentState(**rows, context=context, cache=cache, seeds=seeds)
+        rows = {name: tensors(getattr(self, name), getattr(other, name)) for name in names}
+        rows |= {name: tuples(getattr(self, name), getattr(other, name)) for name in ("seeds", "faults")}
+        context = {name: tensors(tensor, other.context[name]) for name, tensor in self.context.items()}
+        return LatentState(**rows, context=context, cache=cache)

@@ -22,6 +22,8 @@ from worldsim.simulator.sampler import Sampler
 from worldsim.simulator.state import LatentState
 from worldsim.types import WorldSpec
 
+NOT_NUMBERS = "the network made frames that are not numbers"
+
 
 class VideoWorldModel:
     """A world model (`worldsim.types.WorldModel`) sampled from a causal video diffusion network."""
@@ -87,16 +89,21 @@ class VideoWorldModel:
     def step(self, state: LatentState, actions: np.ndarray) -> tuple[LatentState, np.ndarray]:
         """Actions float32 `[B, A]` to the next state and frames uint8 `[B, H, W, 3]`.
 
+        A lane of which the network makes something that is not a number keeps its last sound frame and gets a line in the state's
+        `faults`; the other lanes do not notice.
+
         Raises:
             InvalidInput: actions of another shape, out of bounds or not finite.
-            WorldsimError: the network made something that is not a number.
         """
         action = self._normal(actions, len(state.seeds))
         state = replace(state, context=self._context(state))
         with use_precision(self.precision, self.device):  # weights are cast once per frame
             latest, cache = self._next(state, action)
-        known = torch.ones_like(state.known[:, 0])
-        return self._push(state, latest, action, known, cache=cache), self._pixels(latest)
+        broken = _not_numbers(latest)
+        latest = torch.where(broken[:, None, None, None], state.latest, latest)
+        frames, unseen = self._pixels(latest)
+        state = self._push(state, latest, action, torch.ones_like(state.known[:, 0]), cache=cache)
+        return state.faulted(broken | unseen, NOT_NUMBERS), frames
 
     def _next(self, state: LatentState, action: Tensor) -> tuple[Tensor, HistoryCache | None]:
         """The next latents `[B, h, w, C]`, and the features of all frames before them where those are kept from frame to frame."""
@@ -124,6 +131,7 @@ class VideoWorldModel:
 
         Raises:
             InvalidInput: with history=stream, or more frames than the window holds.
+            WorldsimError: the network made something that is not a number.
         """
         if self.sampler.history != "recompute":
             raise InvalidInput("frames are imagined jointly with history=recompute only; type history=recompute")
@@ -133,7 +141,10 @@ class VideoWorldModel:
             )
         state = self.start(frames, seeds, before)
         latents = self.denoiser.frames_ahead(state, self._normal_sequence(actions, len(state.seeds)))
-        return np.stack([self._pixels(latents[:, i]) for i in range(latents.shape[1])], axis=1)
+        frames, broken = zip(*(self._pixels(latents[:, i]) for i in range(latents.shape[1])), strict=True)
+        if torch.stack(broken).any():
+            raise WorldsimError(f"{NOT_NUMBERS}; try precision=fp32, or another checkpoint")
+        return np.stack(frames, axis=1)
 
     def _normal(self, actions: np.ndarray, lanes: int) -> Tensor:
         """Actions `[B, A]`, checked and normalised."""
@@ -146,12 +157,11 @@ class VideoWorldModel:
         """Actions `[B, N, A]`, checked and normalised."""
         return torch.stack([self._normal(each, lanes) for each in actions.swapaxes(0, 1)], dim=1)
 
-    def _pixels(self, latents: Tensor) -> np.ndarray:
-        """Latents `[B, h, w, C]` to frames uint8 `[B, H, W, 3]`."""
-        if not torch.isfinite(latents).all():
-            raise WorldsimError("the network made frames that are not numbers; try precision=fp32, or another checkpoint")
+    def _pixels(self, latents: Tensor) -> tuple[np.ndarray, Tensor]:
+        """Latents `[B, h, w, C]` to frames uint8 `[B, H, W, 3]`, and the lanes where they were no numbers, bool `[B]`."""
         with use_precision(self.precision, self.device):
-            return to_pixels(self.autoencoder.decode(latents)).cpu().numpy()
+            pixels = self.autoencoder.decode(latents)
+        return to_pixels(pixels.float().nan_to_num()).cpu().numpy(), _not_numbers(pixels)
 
     def _blank(self, like: Tensor, context: Mapping[str, Tensor], seeds: tuple[int, ...]) -> LatentState:
         """Lanes without a frame."""
@@ -160,7 +170,7 @@ class VideoWorldModel:
         actions = like.new_zeros(lanes, self.slots, self.network.action_size)
         none = torch.zeros(lanes, dtype=torch.int64, device=like.device)
         cache = self.denoiser.empty_cache(lanes, context) if self.sampler.history in ("stream", "block") else None
-        return LatentState(empty, empty, actions, actions[..., 0], none, none - 1, context, cache, seeds)
+        return LatentState(empty, empty, actions, actions[..., 0], none, none - 1, context, cache, seeds, ("",) * lanes)
 
     def _push(self, state: LatentState, latent: Tensor, action: Tensor, known: Tensor, *, cache: HistoryCache | None) -> LatentState:
         """The state with one more finished frame, whose noise as history is drawn here, once."""
@@ -202,6 +212,11 @@ class VideoWorldModel:
         for _, lanes in _by_length(state):
             latest[lanes] = self.denoiser.frames_ahead(state.select(lanes), action[lanes, None])[:, 0]
         return latest
+
+
+def _not_numbers(x: Tensor) -> Tensor:
+    """Rows `[B, ...]` that hold something that is not a finite number, bool `[B]`."""
+    return ~x.isfinite().flatten(1).all(dim=1)
 
 
 def _by_length(state: LatentState) -> Iterator[tuple[int, list[int]]]:

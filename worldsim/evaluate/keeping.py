@@ -1,0 +1,55 @@
+"""From episodes that end to a run folder: each kept as it comes, and judged. Knows no world and no policy."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from worldsim.evaluate.clock import Clock
+from worldsim.evaluate.planning import Episode
+from worldsim.report.run_folder import RunFolder
+from worldsim.types import Trajectory, Verdict, Verifier
+
+
+def evaluate(
+    run: RunFolder,
+    played: Iterable[tuple[Episode, Trajectory]],
+    clock: Clock,
+    *,
+    watch: Callable[[Episode], None] = lambda episode: None,
+) -> None:
+    """Keep every episode of `played` that the run folder lacks, as soon as it comes.
+
+    Args:
+        run: where episodes are kept.
+        played: episodes and what became of them, in any order; some may be there already.
+        clock: told of every episode that is kept.
+        watch: told of it too.
+    """
+    for episode, trajectory in played:
+        if not run.has_episode(episode.id):
+            run.add_episode(episode.id, trajectory)
+            clock.rollouts, clock.frames = clock.rollouts + 1, clock.frames + len(trajectory)
+            watch(episode)
+
+
+def judge_missing(run: RunFolder, verifier_id: str, verifier: Verifier, worlds: Sequence[str], clock: Clock, *, batch: int = 64) -> None:
+    """Judge every episode of `worlds` on disk that this verifier has not judged yet, at most `batch` at a time.
+
+    An episode whose world broke is not shown to the verifier: nobody can tell how it would have ended.
+    """
+    known = run.verdicts(verifier_id)
+    waiting: dict[str, Trajectory] = {}
+
+    def judge() -> None:
+        sound = {episode: trajectory for episode, trajectory in waiting.items() if "fault" not in trajectory.metadata}
+        said = clock.measure("verifier", lambda: verifier.judge(list(sound.values()))) if sound else []
+        verdicts = dict(zip(sound, said, strict=True))
+        broken = {episode: Verdict(None, waiting[episode].metadata["fault"]) for episode in waiting if episode not in sound}
+        run.add_verdicts(verifier_id, verdicts | broken)
+        waiting.clear()
+
+    for episode, trajectory in run.episodes():
+        if trajectory.metadata["world"] in worlds and episode not in known:
+            waiting[episode] = trajectory
+        if len(waiting) == batch:
+            judge()
+    if waiting:
+        judge()
