@@ -12,17 +12,17 @@ from worldsim.simulator import VideoWorldModel
 
 def poison(model: VideoWorldModel, breaks: Mapping[int, int]) -> VideoWorldModel:
     """`model`, changed in place: for each seed in `breaks`, the latent of that frame holds a NaN."""
-    denoiser, recompute = model.denoiser, model.sampler.history == "recompute"
-    whole = denoiser.frames_ahead if recompute else denoiser.next_frame
+    whole = model._next
 
-    def poisoned(state, *arguments):
-        latents = whole(state, *arguments).clone()
+    def poisoned(state, action):
+        latents, cache = whole(state, action)
+        latents = latents.clone()
         for lane, (seed, frame) in enumerate(zip(state.seeds, state.frame.tolist(), strict=True)):
             if breaks.get(seed) == frame + 1:
                 latents[lane].view(-1)[lane] = torch.nan
-        return latents
+        return latents, cache
 
-    setattr(denoiser, "frames_ahead" if recompute else "next_frame", poisoned)
+    model._next = poisoned
     return model
 
 
