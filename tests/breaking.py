@@ -12,17 +12,24 @@ from worldsim.simulator import VideoWorldModel
 
 def poison(model: VideoWorldModel, breaks: Mapping[int, int]) -> VideoWorldModel:
     """`model`, changed in place: for each seed in `breaks`, the latent of that frame holds a NaN."""
-    denoiser, recompute = model.denoiser, model.sampler.history == "recompute"
-    whole = denoiser.frames_ahead if recompute else denoiser.next_frame
+    denoiser = model.denoiser
 
-    def poisoned(state, *arguments):
-        latents = whole(state, *arguments).clone()
+    def poisoned(state, latents):
+        latents = latents.clone()
         for lane, (seed, frame) in enumerate(zip(state.seeds, state.frame.tolist(), strict=True)):
             if breaks.get(seed) == frame + 1:
                 latents[lane].view(-1)[lane] = torch.nan
         return latents
 
-    setattr(denoiser, "frames_ahead" if recompute else "next_frame", poisoned)
+    def wrapped(whole):
+        def drawn(state, *arguments):
+            made = whole(state, *arguments)
+            return (poisoned(state, made[0]), *made[1:]) if isinstance(made, tuple) else poisoned(state, made)
+
+        return drawn
+
+    for name in ("next_frame", "write_and_next", "frames_ahead"):  # of which a way to keep the past uses one
+        setattr(denoiser, name, wrapped(getattr(denoiser, name)))
     return model
 
 

@@ -209,6 +209,29 @@ def test_remembering_gives_what_computing_again_gives(family, norm):
     assert (both[:, 0] - both[:, 1]).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("norm", ["frame", "cumulative"])
+def test_one_pass_writes_a_frame_and_evaluates_the_next(family, norm):
+    """Branch 0 is frame 4, branch 1 is frame 5 and sees it; before them a memory that frames have left already."""
+    window, net, given = 2, family.build(), family.inputs(6)
+    causalize(net, norm=norm, window=window)
+    whole, memory = family.run(net, given), Memory(lanes=2)
+    with remembering(net, memory):
+        family.run(net, first(given, slice(0, 4)))
+    before, memory = memory.after(4, window), Memory(memory.after(4, window))
+    with remembering(net, memory):
+        family.run(net, first(given, slice(4, 5)))
+    apart, ahead = memory.after(1, window), Memory(before, branches=2, ahead=True)
+    both = {name: tensor.repeat_interleave(2, dim=0) for name, tensor in given.items()}
+    both |= {name: given[name][:, 4:6].flatten(0, 1)[:, None] for name in ("latents", "pictures", "levels")}
+    with remembering(net, ahead):
+        out = family.run(net, both)[:, 0].unflatten(0, (2, 2))
+    torch.testing.assert_close(out, whole[:, 4:], atol=1e-9, rtol=0)
+    after = ahead.after(1, window)
+    assert torch.equal(after.length, apart.length)
+    for name, features in apart.seen.items():
+        torch.testing.assert_close(after.seen[name], features, atol=1e-9, rtol=0)
+
+
 def test_lanes_of_different_age_share_a_pass(family):
     net, given = family.build(), family.inputs(5)
     causalize(net, window=3)
@@ -220,10 +243,7 @@ def test_lanes_of_different_age_share_a_pass(family):
         return memory.after(frames, 3)
 
     young, old = after(1, 0), after(4, 1)
-    cache = HistoryCache(
-        torch.cat([young.length, old.length]),
-        {name: tuple(map(torch.cat, zip(young.layers[name], old.layers[name], strict=True))) for name in young.layers},
-    )
+    cache = young.select([0, 0]).merge([1], old)
     new = given | {name: torch.stack([given[name][0, 1:2], given[name][1, 4:5]]) for name in ("latents", "pictures", "levels")}
     with remembering(net, Memory(cache)):
         out = family.run(net, new)

@@ -257,6 +257,6 @@ def test_passes_that_are_refused():
         net(x, levels, actions, known, context={"first_latents": x[:, 0, 0]})
     with pytest.raises(InvalidInput, match='context "encoder_hidden_states" has 3 rows, expected 1'):
         net(x, levels, actions, known, context={"encoder_hidden_states": torch.zeros(3, 1, 8)})
-    with pytest.raises(InvalidInput, match="2 branches, expected 1"):
+    with pytest.raises(InvalidInput, match="a pass of 2 branches cannot be remembered"):
         net.remember(Memory(lanes=1, branches=2), 1)
     assert net.unet.frame_levels.extra is None  # nothing is left behind by a pass that failed

@@ -5,7 +5,7 @@ import stirred
 import torch
 from torch import Tensor
 
-from worldsim.errors import UnknownName
+from worldsim.errors import InvalidInput, UnknownName
 from worldsim.models.cache import HistoryCache, Memory
 from worldsim.models.video_unet import VideoUNet, VideoUNetConfig
 
@@ -148,11 +148,12 @@ def test_a_cache_is_a_value(trunk):
     """Two branches from one cache: neither changes it."""
     net, inputs = net_of(trunk), inputs_of(4)
     _, cache = stepwise(net, frames_of(inputs, slice(0, 3)))
-    kept = {name: [tensor.clone() for tensor in tensors] for name, tensors in cache.layers.items()}
+    kept = {name: [tensor.clone() for tensor in tensors] for name, tensors in cache.seen.items()}
     last = frames_of(inputs, slice(3, 4))
     first, _ = advance(net, cache, last)
     advance(net, cache, last | {"x": -last["x"]})
-    assert all(torch.equal(a, b) for name in kept for a, b in zip(kept[name], cache.layers[name], strict=True))
+    again = HistoryCache(cache.length, cache.layers).seen  # read anew from what the layers hold
+    assert all(torch.equal(a, b) for name in kept for a, b in zip(kept[name], again[name], strict=True))
     assert torch.equal(advance(net, cache, last)[0], first)
 
 
@@ -201,10 +202,28 @@ def test_guidance_branches_share_one_cache(trunk):
     net, past = net_of(trunk), inputs_of(3)
     _, cache = stepwise(net, past)
     now = inputs_of(1, streams=2, seed=5)
-    both, _ = advance(net, cache, now)
+    both = net(**now, memory=Memory(cache, branches=2, keeps=False))
     for branch in range(2):
         alone = {name: tensor if name == "actions" else tensor[:, branch : branch + 1] for name, tensor in now.items()}
         torch.testing.assert_close(advance(net, cache, alone)[0][:, 0], both[:, branch], atol=1e-12, rtol=0)
+
+
+@trunks
+@pytest.mark.parametrize("frames", [1, 3, WINDOW + 4])
+def test_one_pass_writes_a_frame_and_evaluates_the_next(trunk, frames):
+    """Stream 0 is the newest frame, the others are two versions of the one after it; as if it had been written first."""
+    net, past = net_of(trunk), inputs_of(frames + 1)
+    _, before = stepwise(net, frames_of(past, slice(0, frames)))
+    newest, following = frames_of(past, slice(frames, frames + 1)), inputs_of(1, streams=2, seed=5)
+    written, apart = advance(net, before, newest)
+    evaluated = net(**following, memory=Memory(apart, branches=2, keeps=False))
+    both = {name: torch.cat([newest[name], following[name]], dim=1) for name in ("x", "levels", "known")}
+    actions = torch.stack([newest["actions"], *[following["actions"]] * 2], dim=1)  # [B, S, 1, A]
+    memory = Memory(before, branches=3, ahead=True)
+    out = net(**both, actions=actions, memory=memory)
+    torch.testing.assert_close(out, torch.cat([written, evaluated], dim=1), atol=1e-12, rtol=0)
+    for name, features in net.remember(memory, 1).seen.items():
+        torch.testing.assert_close(features, apart.seen[name], atol=1e-12, rtol=0)
 
 
 @trunks
@@ -249,14 +268,14 @@ def test_merge_leaves_both_caches_alone():
     net, inputs = net_of("hybrid"), inputs_of(3, lanes=2)
     _, mine = stepwise(net, inputs)
     _, other = stepwise(net, lanes_of(frames_of(inputs_of(2, seed=3), slice(0, 1)), [0]))
-    before = [tensor.clone() for tensors in mine.layers.values() for tensor in tensors]
+    before = [tensor.clone() for tensors in mine.seen.values() for tensor in tensors]
     merged = mine.merge([1], other)
     assert (mine.length.tolist(), other.length.tolist(), merged.length.tolist()) == ([3, 3], [1], [3, 1])
-    after = [tensor for tensors in mine.layers.values() for tensor in tensors]
+    after = [tensor for tensors in HistoryCache(mine.length, mine.layers).seen.values() for tensor in tensors]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert merged.select([1]).length.tolist() == other.length.tolist()
-    for name, tensors in merged.layers.items():
-        for ours, theirs, both in zip(mine.layers[name], other.layers[name], tensors, strict=True):
+    for name, tensors in merged.seen.items():
+        for ours, theirs, both in zip(mine.seen[name], other.seen[name], tensors, strict=True):
             assert torch.equal(both, torch.cat([ours[:1], theirs]))
 
 
@@ -295,3 +314,22 @@ def test_the_description_builds_the_same_shape(trunk):
 def test_unknown_layers():
     with pytest.raises(UnknownName, match='unknown layer "tine"; did you mean "time"'):
         VideoUNetConfig(channels=(32,), levels=(("tine",),)).build()
+
+
+def test_a_memory_takes_one_frame_of_its_branches_at_a_time():
+    net, inputs = net_of("unet"), inputs_of(2, streams=2)
+    _, cache = stepwise(net, frames_of(inputs_of(2), slice(0, 1)))
+    with pytest.raises(InvalidInput, match=r"\[2, 2\] streams and frames are given to a memory, expected \[2, 1\]"):
+        net(**inputs, memory=Memory(cache, branches=2))
+    with pytest.raises(InvalidInput, match=r"\[2, 1\] streams and frames are given to a memory, expected \[1, 1\]"):
+        net(**frames_of(inputs, slice(0, 1)), memory=Memory(cache))
+
+
+def test_a_pass_that_keeps_nothing_cannot_be_remembered():
+    net, inputs = net_of("unet"), inputs_of(1)
+    memory = Memory(keeps=False)
+    net(**inputs, memory=memory)
+    assert not memory.written
+    assert not memory.appended
+    with pytest.raises(InvalidInput, match="cannot be remembered"):
+        net.remember(memory, 1)

@@ -35,6 +35,11 @@ class FrameAutoencoder(nn.Module):
         scaled = (latents / self.scale).permute(0, 3, 1, 2).to(dtype)  # n h w c -> n c h w
         return torch.cat([self.net.decode(each).sample for each in scaled.split(1)]).permute(0, 2, 3, 1)
 
+    @property
+    def decoder(self) -> nn.Module:
+        """The part that makes pixels."""
+        return self.net.decoder
+
     def describe(self) -> dict:
         """The config as plain values, and the kind that `build_autoencoder` tells it by."""
         return {"kind": "kl", **{name: value for name, value in self.net.config.items() if not name.startswith("_")}}
@@ -65,3 +70,56 @@ def autoencoder_from(folder: str | Path) -> FrameAutoencoder:
 
     net = AutoencoderKL.from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
     return FrameAutoencoder(net.eval().requires_grad_(requires_grad=False))
+
+
+class TinyDecoded(nn.Module):
+    """An autoencoder whose frames are made by a small decoder, diffusers' `AutoencoderTiny`, in place of its own.
+
+    The full decoder of a Stable Diffusion autoencoder costs as much as two evaluations of the U-Net, and this one an eighteenth of it. Score
+    pictures with the full one; policies may be driven with either.
+    """
+
+    def __init__(self, full: Autoencoder | FrameAutoencoder, tiny: nn.Module) -> None:
+        super().__init__()
+        self.full, self.tiny = full, tiny
+
+    @property
+    def decoder(self) -> nn.Module:
+        """The part that makes pixels."""
+        return self.tiny.decoder
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """As the full autoencoder does."""
+        return self.full.encode(frames)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents `[N, h, w, C]` as the network sees them to frames `[N, H, W, 3]` in [-1, 1], all at once."""
+        return self.tiny.decode(latents.permute(0, 3, 1, 2)).sample.permute(0, 2, 3, 1)  # n h w c -> n c h w -> n h w c
+
+
+def with_decoder(
+    full: Autoencoder | FrameAutoencoder, folder: str | Path, latent: tuple[int, int, int], frame: tuple[int, int]
+) -> TinyDecoded:
+    """`full` with the decoder of an `AutoencoderTiny` that diffusers' `save_pretrained` wrote.
+
+    Args:
+        full: keeps encoding.
+        folder: the `AutoencoderTiny`, trained on the latents of `full` as the network sees them.
+        latent: `(h, w, C)` of a latent frame.
+        frame: `(H, W)` of a frame.
+
+    Raises:
+        InvalidInput: the folder holds something else, or a decoder of other sizes.
+    """
+    described = described_in(folder) or {}
+    if described.get("_class_name") != "AutoencoderTiny":
+        raise InvalidInput(f"decoder {folder} holds {described.get('_class_name', 'no config.json')}, expected an AutoencoderTiny folder")
+    from diffusers import AutoencoderTiny
+
+    tiny = AutoencoderTiny.from_pretrained(str(folder), local_files_only=True, use_safetensors=True).eval()
+    grown, channels = 2 ** (len(tiny.config.decoder_block_out_channels) - 1), tiny.config.latent_channels
+    made = (latent[0] * grown, latent[1] * grown, channels)
+    if made != (*frame, latent[2]):
+        expected = f"{latent[2]} channels to {frame[0]} x {frame[1]} pixels"
+        raise InvalidInput(f"decoder {folder} turns {channels} channels into {made[0]} x {made[1]} pixels, expected {expected}")
+    return TinyDecoded(full, tiny.requires_grad_(requires_grad=False))

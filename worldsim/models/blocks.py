@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from worldsim.models.cache import Memory
+from worldsim.models.history_attention import attend_to_history, frames_back
 
 
 class Modulation(nn.Module):
@@ -74,23 +75,29 @@ class TemporalConv(nn.Module):
 
     def forward(self, x: Tensor, emb: Tensor, memory: Memory) -> Tensor:
         u = F.silu(self.norm(x))
-        first, middle, last = self.weight.to(u.dtype)[..., 0, 0].unbind(-1)  # [C, C] each
+        first, middle, last = self.weight[..., 0, 0].unbind(-1)  # [C, C] each
         if not self.causal:
             before, after = _shift(F.linear(u, first), 1), _shift(F.linear(u, last), -1)
-            return x + before + F.linear(u, middle, self.bias.to(u.dtype)) + after
-        return x + F.linear(u, last, self.bias.to(u.dtype)) + self._past(u[:, :1], first, middle, memory)
+            return x + before + F.linear(u, middle, self.bias) + after
+        return x + F.linear(u, last, self.bias) + self._past(u[:, :1], first, middle, memory)
 
     def _past(self, history: Tensor, first: Tensor, middle: Tensor, memory: Memory) -> Tensor:
-        """What the two frames before contribute, and for the frame to come: `cached` is (newest feature, its sum with older taps)."""
+        """What the two frames before contribute; it is the same in every step and branch, and summed once per frame.
+
+        Kept are the newest frame's feature, and the sum of what it and the one before it add to the frame to come.
+        """
         cached = memory.read(self.name)
-        newest = F.linear(history, middle)
         if cached is None:
-            older = F.linear(history, first)
+            newest, older = F.linear(history, middle), F.linear(history, first)
             memory.write(self.name, history[:, 0, -1], newest[:, 0, -1] + _shift(older, 1)[:, 0, -1])
             return _shift(newest, 1) + _shift(older, 2)
         feature, past = cached
-        memory.write(self.name, history[:, 0, -1], newest[:, 0, -1] + F.linear(feature, first))
-        return past[:, None, None]
+        if not memory.keeps:
+            return past[:, None, None]
+        newest = history[:, 0, -1]
+        sums = F.linear(newest, middle) + F.linear(feature, first)
+        memory.write(self.name, newest, sums)
+        return memory.per_branch(past, sums)[:, :, None]
 
 
 def _shift(x: Tensor, frames: int) -> Tensor:
@@ -135,8 +142,7 @@ class SpatialAttention(nn.Module):
     def forward(self, x: Tensor, emb: Tensor, memory: Memory) -> Tensor:
         h = self.qkv(self.modulation(F.layer_norm(x, x.shape[-1:]), emb))
         q, k, v = h.flatten(3, 4).flatten(0, 2).unflatten(-1, (3, -1, self.head)).permute(2, 0, 3, 1, 4)  # [N, heads, H*W, d] each
-        weights = (q @ k.transpose(-1, -2) * self.head**-0.5).softmax(-1)
-        h = (weights @ v).transpose(1, 2).reshape(x.shape)  # [N, H*W, heads*d] -> x
+        h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)  # [N, H*W, heads*d] -> x
         return self.feed_forward(x + self.out(h), emb)
 
 
@@ -158,33 +164,28 @@ class TemporalAttention(nn.Module):
         h = self.qkv(self.modulation(F.layer_norm(x, x.shape[-1:]), emb))
         h = h.flatten(3, 4).unflatten(-1, (3, -1, self.head)).permute(4, 0, 3, 5, 1, 2, 6)  # [3, B, H*W, heads, S, T, d]
         q, k, v = h.flatten(4, 5)  # [B, H*W, heads, S*T, d] each
-        keys, values, bias = self._history(k[..., :frames, :], v[..., :frames, :], streams, memory)
-        scores = torch.cat([q @ keys.transpose(-1, -2) * self.head**-0.5 + bias, self._itself(q, k)], dim=-1)
-        weights = scores.softmax(-1)
-        h = weights[..., :-1] @ values + weights[..., -1:] * v
+        cached = memory.read(self.name)
+        memory.append(self.name, k[..., :frames, :], v[..., :frames, :])
+        if cached is None:
+            h = self._within_clip(q, k, v, streams)
+        else:
+            h = attend_to_history(q, k, v, cached, self._bias(frames_back(memory, frames, self.window).to(q.device), q))
         h = h.unflatten(3, (streams, frames)).permute(0, 3, 4, 1, 2, 5).reshape(x.shape)  # [B, S, T, H*W, heads, d] -> x
         return self.feed_forward(x + self.out(h), emb)
 
-    def _itself(self, q: Tensor, k: Tensor) -> Tensor:
-        """Score of each frame for itself: `[B, H*W, heads, S*T, 1]`."""
-        return ((q * k).sum(-1) * self.head**-0.5 + self.distance[:, self.window, None].to(q.dtype))[..., None]
+    def _within_clip(self, q: Tensor, k: Tensor, v: Tensor, streams: int) -> Tensor:
+        """Each frame of each stream attends to the other frames of stream 0, and to itself."""
+        frames = q.shape[-2] // streams
+        bias = self._bias_between(frames, k).repeat(1, streams, 1)
+        itself = (q * k).sum(-1) * self.head**-0.5 + self.distance[:, self.window, None].to(q.dtype)  # [B, H*W, heads, S*T]
+        scores = torch.cat([q @ k[..., :frames, :].transpose(-1, -2) * self.head**-0.5 + bias, itself[..., None]], dim=-1)
+        weights = scores.softmax(-1)
+        return weights[..., :-1] @ v[..., :frames, :] + weights[..., -1:] * v
 
-    def _history(self, k: Tensor, v: Tensor, streams: int, memory: Memory) -> tuple[Tensor, Tensor, Tensor]:
-        """Keys and values of the other frames `[B, H*W, heads, n, d]`, and the bias `[heads, S*T, n]` (or per lane) that hides frames."""
-        cached = memory.read(self.name)
-        if cached is None:
-            self._remember(k, v, memory)
-            return k, v, self._bias_between(k.shape[-2], k).repeat(1, streams, 1)
-        keys, values = cached
-        memory.write(self.name, *(torch.cat([old[..., 1:, :], new], dim=-2) for old, new in zip(cached, (k, v), strict=True)))
-        age = torch.arange(self.window, 0, -1, device=k.device)  # slot 0 holds the oldest frame
-        hidden = age[None] > memory.cache.length[:, None]  # [B, window]
-        bias = self.distance[:, self.window + age].to(k.dtype)[None].masked_fill(hidden[:, None], -torch.inf)
-        return keys, values, bias[:, None, :, None]  # [B, 1, heads, 1, window]
-
-    def _remember(self, k: Tensor, v: Tensor, memory: Memory) -> None:
-        missing = max(self.window - k.shape[-2], 0)
-        memory.write(self.name, *(F.pad(t[..., -self.window :, :], (0, 0, missing, 0)) for t in (k, v)))
+    def _bias(self, back: Tensor, like: Tensor) -> Tensor:
+        """The bias of keys so many frames back, `[B, heads, N, keys]`; -1 is hidden."""
+        bias = self.distance.to(like.dtype)[:, self.window + back.clamp(min=0)].movedim(0, 1)
+        return bias.masked_fill((back < 0)[:, None], -torch.inf)
 
     def _bias_between(self, frames: int, like: Tensor) -> Tensor:
         """Bias of query frame i for key frame j, `[heads, T, T]`; -inf on itself (scored apart), beyond the window, on a causal future."""

@@ -20,6 +20,7 @@ from worldsim.models.cache import HistoryCache, Memory
 from worldsim.models.causal.layers import remembering
 from worldsim.models.causal.surgery import CausalReport, causalize
 from worldsim.models.diffusers_families import build_unet, call, config_values, family_named, neutral_context, smallest_latents
+from worldsim.models.network import by_stream
 
 WEIGHTS = "diffusion_pytorch_model"  # the name that save_pretrained gives
 
@@ -150,7 +151,7 @@ class DiffusersUNet(nn.Module):
         if not self.causal:
             output = call(self.unet, latents, timesteps, context)
         else:
-            output = self._evaluate(latents, timesteps, self.action_mlp(actions[:, None], known).flatten(0, 1), memory, context)
+            output = self._evaluate(latents, timesteps, self.action_mlp(by_stream(actions), known).flatten(0, 1), memory, context)
         return output.permute(0, 1, 3, 4, 2).reshape(x.shape)
 
     def _evaluate(
@@ -203,8 +204,6 @@ class DiffusersUNet(nn.Module):
             raise InvalidInput(
                 "norms over the whole clip leave nothing to be remembered; type history=recompute, or causalize with norm=frame"
             )
-        if memory.branches != 1:
-            raise InvalidInput(f"history was evaluated in {memory.branches} branches, expected 1: x of shape [B, 1, T, h, w, C]")
         return memory.after(frames, self.window)
 
     def describe(self) -> dict:

@@ -46,7 +46,7 @@ class VideoNetwork(Protocol):
         Args:
             x: noisy latents `[B, S, T, h, w, C]`.
             levels: noise level of each frame in [0, 1], `[B, S, T]`.
-            actions: `actions[:, t]` leads *into* frame t, normalised to [-1, 1], `[B, T, A]`.
+            actions: `actions[:, t]` leads *into* frame t, normalised to [-1, 1], `[B, T, A]`, or one for each stream, `[B, S, T, A]`.
             known: 1 where the action is given, 0 where it is hidden, `[B, S, T]`.
             memory: features of earlier frames; without it the T frames are all there is.
             context: what is fixed over an episode, rows per lane `[B, ...]`; None or a missing entry is neutral.
@@ -79,6 +79,11 @@ class VideoNetwork(Protocol):
     def describe(self) -> dict:
         """The config as plain values."""
         ...
+
+
+def by_stream(actions: Tensor) -> Tensor:
+    """Actions `[B, T, A]` of all streams, or `[B, S, T, A]` of each, as `[B, 1 or S, T, A]`."""
+    return actions if actions.ndim == 4 else actions[:, None]
 
 
 def first_unled(net: VideoNetwork, actions: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from worldsim.errors import UnknownName
+from worldsim.errors import InvalidInput, UnknownName
 from worldsim.models.actions import ActionEmbedding
 from worldsim.models.blocks import ResBlock, SpatialAttention, TemporalAttention, TemporalConv, per_frame
 from worldsim.models.cache import HistoryCache, Memory
+from worldsim.models.network import by_stream
 from worldsim.registry import did_you_mean
 
 
@@ -131,7 +132,7 @@ class VideoUNet(nn.Module):
         Args:
             x: noisy latents `[B, S, T, H, W, C]`.
             levels: noise level of each frame in [0, 1], `[B, S, T]`.
-            actions: `actions[:, t]` leads *into* frame t, normalised to [-1, 1], `[B, T, A]`.
+            actions: `actions[:, t]` leads *into* frame t, normalised to [-1, 1], `[B, T, A]`, or `[B, S, T, A]`.
             known: 1 where the action is given, 0 where it is hidden, `[B, S, T]`.
             memory: features of earlier frames; without it the T frames are all there is.
             context: not looked at.
@@ -139,8 +140,10 @@ class VideoUNet(nn.Module):
         Returns:
             The prediction for each frame, like `x`.
         """
-        memory = memory or Memory()
-        emb = self.level_mlp(_waves(levels)) + self.action_mlp(actions[:, None], known)
+        memory = memory or Memory(keeps=False)
+        if memory.cache is not None and x.shape[1:3] != (memory.branches, 1):
+            raise InvalidInput(f"{list(x.shape[1:3])} streams and frames are given to a memory, expected [{memory.branches}, 1]")
+        emb = self.level_mlp(_waves(levels)) + self.action_mlp(by_stream(actions), known)
         emb = F.silu(emb)  # [B, S, T, E]
         h = self.enter(_patch(x, self.config.patch)) + self.position
         skips = []

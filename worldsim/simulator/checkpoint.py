@@ -1,15 +1,16 @@
 """World models on disk: a checkpoint folder with network, autoencoder, sampler and what the actions mean."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from worldsim.models.autoencoder import Autoencoder
-from worldsim.models.autoencoders import FrameAutoencoder, build_autoencoder
+from worldsim.models.autoencoders import FrameAutoencoder, build_autoencoder, with_decoder
 from worldsim.models.checkpoint import load_checkpoint, parameter_count, read_config, save_checkpoint
-from worldsim.models.cpu import choose_precision
+from worldsim.models.engine import Engine
 from worldsim.models.networks import build_network, network_facts
 from worldsim.simulator.sampler import RELEASED, Sampler
 from worldsim.simulator.world_model import VideoWorldModel
@@ -52,16 +53,25 @@ def stored_sampler(config: Mapping[str, Any]) -> dict[str, Any]:
     return vars(RELEASED) | ({"history": "window", "rescale_over": "frame"} if strict else {})
 
 
-def open_world_model(folder: str | Path, *, device: str = "cpu", precision: str = "auto", **sampler: object) -> VideoWorldModel:
-    """Load a world model folder; `sampler` options that are not None replace its own (steps, guidance, history).
+def open_world_model(folder: str | Path, *, device: str = "cpu", decoder: str | Path | None = None, **options: object) -> VideoWorldModel:
+    """Load a world model folder.
+
+    Args:
+        folder: one of ours, or a converted Vid2World checkpoint.
+        device: where it runs.
+        decoder: folder of a small decoder to use in place of its own, see `worldsim.models.autoencoders.with_decoder`.
+        **options: fields of `Sampler` and of `worldsim.models.engine.Engine`; those that are not None replace what the checkpoint says.
 
     Raises:
         InvalidInput, DamagedFile: see `worldsim.models.checkpoint.load_checkpoint`.
     """
-    config = read_world_model(folder)
-    options = Sampler(**(stored_sampler(config) | {name: value for name, value in sampler.items() if value is not None}))
+    config, given = read_world_model(folder), {name: value for name, value in options.items() if value is not None}
+    engine = Engine(**{field.name: given.pop(field.name) for field in fields(Engine) if field.name in given})
+    sampler = Sampler(**(stored_sampler(config) | given))
     spec, network, autoencoder = (_ours if config["kind"] == "world_model" else _converted)(folder)
-    model = VideoWorldModel(spec, network.to(device), autoencoder.to(device), options, precision=choose_precision(precision, device))
+    if decoder is not None:
+        autoencoder = with_decoder(autoencoder, decoder, network.latent_shape, (spec.height, spec.width))
+    model = VideoWorldModel(spec, network, autoencoder, sampler, precision=engine.prepare(network, autoencoder, device))
     model.card = config
     return model
 

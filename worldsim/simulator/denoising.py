@@ -29,18 +29,18 @@ class Denoiser:
     def __init__(self, network: VideoNetwork, sampler: Sampler, precision: str) -> None:
         self.network, self.sampler, self.precision = network, sampler, precision
         self.schedule = get_schedule(sampler.schedule)
-        self.device = str(next(network.parameters()).device)
+        parameter = next(network.parameters())
+        self.device = str(parameter.device)
+        self.dtype = torch.promote_types(parameter.dtype, torch.float32)  # of latents and noise
         self.branches = 1 if sampler.guidance == 1 else 2
 
     def empty_cache(self, lanes: int, context: Mapping[str, Tensor]) -> HistoryCache:
         """A cache of no frames: one pass over a blank frame gives the shapes."""
-        blank = torch.zeros(lanes, 1, 1, *self.network.latent_shape, device=self.device)
-        nothing = torch.zeros(lanes, 1, 1, device=self.device)
+        blank = torch.zeros(lanes, 1, 1, *self.network.latent_shape, device=self.device, dtype=self.dtype)
+        nothing = blank.new_zeros(lanes, 1, 1)
         memory = Memory(lanes=lanes)
-        self._evaluate(blank, nothing, torch.zeros(lanes, 1, self.network.action_size, device=self.device), nothing, memory, context)
-        cache = self.network.remember(memory, 1)
-        layers = {name: tuple(torch.zeros_like(tensor) for tensor in tensors) for name, tensors in cache.layers.items()}
-        return HistoryCache(torch.zeros_like(cache.length), layers)
+        self._evaluate(blank, nothing, blank.new_zeros(lanes, 1, self.network.action_size), nothing, memory, context)
+        return self.network.remember(memory, 1).empty()
 
     def write(self, state: LatentState) -> HistoryCache:
         """The features of all frames up to the newest, which enters them at the history level."""
@@ -59,14 +59,37 @@ class Denoiser:
 
     def next_frame(self, state: LatentState, action: Tensor, cache: HistoryCache) -> Tensor:
         """The frame after the newest, `[B, h, w, C]`, from the features of all frames before it."""
-        known = self._known_ahead(len(action), 1)
+        return self._sample(lambda x, level: self._branches(state, action, cache, x, level), state, frames=1)[:, 0]
+
+    def write_and_next(self, state: LatentState, action: Tensor) -> tuple[Tensor, HistoryCache]:
+        """`next_frame`, and the features that `write` gives: the newest frame is written by the pass that evaluates the first level."""
+        written: list[HistoryCache] = []
 
         def evaluate(x: Tensor, level: float) -> Tensor:
-            streams = x[:, None].expand(-1, self.branches, -1, -1, -1, -1)
-            memory = Memory(cache, branches=self.branches)
-            return self._evaluate(streams, torch.full_like(known, level), action[:, None], known, memory, state.context)
+            if written:
+                return self._branches(state, action, written[0], x, level)
+            output, cache = self._write_ahead(state, action, x, level)
+            written.append(cache)
+            return output
 
-        return self._sample(evaluate, state, frames=1)[:, 0]
+        return self._sample(evaluate, state, frames=1)[:, 0], written[0]
+
+    def _branches(self, state: LatentState, action: Tensor, cache: HistoryCache, x: Tensor, level: float) -> Tensor:
+        """Both branches of the new frame `x` `[B, 1, h, w, C]` at one level, `[B, S, 1, h, w, C]`."""
+        streams, known = x[:, None].expand(-1, self.branches, -1, -1, -1, -1), self._known_ahead(len(x), 1)
+        memory = Memory(cache, branches=self.branches, keeps=False)
+        return self._evaluate(streams, torch.full_like(known, level), action[:, None], known, memory, state.context)
+
+    def _write_ahead(self, state: LatentState, action: Tensor, x: Tensor, level: float) -> tuple[Tensor, HistoryCache]:
+        """`write` and `_branches` in one pass: stream 0 is the newest frame, the others are the one after it and see it."""
+        streams = torch.cat([state.held[:, None, -1:], x[:, None].expand(-1, self.branches, -1, -1, -1, -1)], dim=1)
+        known = torch.cat([state.known[:, None, -1:], self._known_ahead(len(x), 1)], dim=1)  # [B, 1 + S, 1]
+        levels = torch.full_like(known, level)
+        levels[:, 0] = self.sampler.history_level
+        actions = torch.cat([state.actions[:, None, -1:], action[:, None, None].expand(-1, self.branches, -1, -1)], dim=1)
+        memory = Memory(state.cache, branches=1 + self.branches, ahead=True)
+        output = self._evaluate(streams, levels, actions, known, memory, state.context)
+        return output[:, 1:], self.network.remember(memory, 1)
 
     def frames_ahead(self, state: LatentState, actions: Tensor) -> Tensor:
         """The frames that follow under `actions` `[B, N, A]`, `[B, N, h, w, C]`, all at one level; each evaluation passes over history too.
@@ -91,7 +114,7 @@ class Denoiser:
 
     def _known_ahead(self, lanes: int, frames: int) -> Tensor:
         """Action masks `[B, S, N]` of new frames."""
-        known = torch.ones(lanes, self.branches, frames, device=self.device)
+        known = torch.ones(lanes, self.branches, frames, device=self.device, dtype=self.dtype)
         known[:, 1:] = 0
         return known
 
@@ -99,7 +122,7 @@ class Denoiser:
         self, x: Tensor, levels: Tensor, actions: Tensor, known: Tensor, memory: Memory | None, context: Mapping[str, Tensor]
     ) -> Tensor:
         with use_precision(self.precision, self.device):
-            return self.network(x, levels, actions, known, memory, context).float()
+            return self.network(x, levels, actions, known, memory, context).to(self.dtype)
 
     def _sample(self, evaluate: Evaluate, state: LatentState, frames: int) -> Tensor:
         """Denoise the next `frames` frames; `evaluate(x, level)` gives `[B, S, T, h, w, C]`, of which they are the last."""
@@ -131,7 +154,7 @@ class Denoiser:
 
     def noise(self, seeds: Sequence[int], frames: Tensor, step: int) -> Tensor:
         """Standard normal `[B, h, w, C]`."""
-        return keyed_noise(seeds, frames.tolist(), step, self.network.latent_shape).to(self.device)
+        return keyed_noise(seeds, frames.tolist(), step, self.network.latent_shape).to(self.device, self.dtype)
 
 
 def _branched(x: Tensor, branches: int) -> Tensor:

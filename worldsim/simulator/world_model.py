@@ -65,13 +65,13 @@ class VideoWorldModel:
         if len(seeds) != len(frames):
             raise InvalidInput(f"{len(frames)} lanes need as many seeds, got {len(seeds)}")
         lanes, given = frames.shape[:2]
-        pixels = to_unit(torch.from_numpy(np.ascontiguousarray(frames)).to(self.device))
+        pixels = to_unit(torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)).to(self.denoiser.dtype)
         with use_precision(self.precision, self.device):
-            latents = self.autoencoder.encode(pixels.flatten(0, 1)).float().unflatten(0, (lanes, given))
+            latents = self.autoencoder.encode(pixels.flatten(0, 1)).to(self.denoiser.dtype).unflatten(0, (lanes, given))
             context = self.network.context_for(pixels[:, 0], latents[:, 0])
         state = self._blank(latents[:, 0], context, tuple(int(seed) for seed in seeds))
-        led = torch.zeros(lanes, given, self.network.action_size, device=self.device)
-        known = torch.zeros(lanes, given, device=self.device)
+        led = latents.new_zeros(lanes, given, self.network.action_size)
+        known = latents.new_zeros(lanes, given)
         if actions is not None:
             led[:, 1:], known[:, 1:] = self._between(actions, lanes, given), 1
         known[:, 0] = float(self.network.starts_known)
@@ -83,7 +83,7 @@ class VideoWorldModel:
         """Actions between given frames, `[B, T0 - 1, A]`, checked and normalised."""
         if actions.shape[:2] != (lanes, given - 1):
             raise InvalidInput(f"{given} given frames of {lanes} lanes take actions [{lanes}, {given - 1}, ...], got {list(actions.shape)}")
-        return self._normal_sequence(actions, lanes) if given > 1 else torch.zeros(lanes, 0, self.network.action_size, device=self.device)
+        return self._normal_sequence(actions, lanes) if given > 1 else torch.zeros(lanes, 0, self.network.action_size)
 
     @torch.no_grad()
     def step(self, state: LatentState, actions: np.ndarray) -> tuple[LatentState, np.ndarray]:
@@ -97,16 +97,22 @@ class VideoWorldModel:
         """
         action = self._normal(actions, len(state.seeds))
         state = replace(state, context=self._context(state))
-        cache = self._kept(state)
-        if self.sampler.history == "recompute":
-            latest = self._recomputed(state, action)
-        else:
-            latest = self.denoiser.next_frame(state, action, self._slid(state) if cache is None else cache)
+        with use_precision(self.precision, self.device):  # weights are cast once per frame
+            latest, cache = self._next(state, action)
         broken = _not_numbers(latest)
         latest = torch.where(broken[:, None, None, None], state.latest, latest)
         frames, unseen = self._pixels(latest)
         state = self._push(state, latest, action, torch.ones_like(state.known[:, 0]), cache=cache)
         return state.faulted(broken | unseen, NOT_NUMBERS), frames
+
+    def _next(self, state: LatentState, action: Tensor) -> tuple[Tensor, HistoryCache | None]:
+        """The next latents `[B, h, w, C]`, and the features of all frames before them where those are kept from frame to frame."""
+        if self.sampler.history == "recompute":
+            return self._recomputed(state, action), None
+        if self.sampler.history == "stream":
+            return self.denoiser.write_and_next(state, action)
+        cache = self._kept(state)
+        return self.denoiser.next_frame(state, action, self._slid(state) if cache is None else cache), cache
 
     @torch.no_grad()
     def imagine_jointly(self, frames: np.ndarray, actions: np.ndarray, seeds: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
@@ -145,7 +151,7 @@ class VideoWorldModel:
         normal = normalise(self.spec.action.check(actions), self.spec.action)
         if len(normal) != lanes:
             raise InvalidInput(f"{lanes} lanes need as many actions, got {len(normal)}")
-        return torch.from_numpy(normal).to(self.device)
+        return torch.from_numpy(normal).to(self.device, self.denoiser.dtype)
 
     def _normal_sequence(self, actions: np.ndarray, lanes: int) -> Tensor:
         """Actions `[B, N, A]`, checked and normalised."""

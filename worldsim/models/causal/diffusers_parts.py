@@ -101,7 +101,7 @@ class FirstFrame(Remembers, nn.Sequential):
         cached = self.memory and self.memory.read(self.name)
         features = self.memory.spread(cached[0]).to(x) if cached else super().forward(x)
         if self.memory:
-            self.memory.write(self.name, features)
+            self.memory.write(self.name, self.memory.history(features))
         return features
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from worldsim.errors import InvalidInput
 from worldsim.models.cache import Memory
+from worldsim.models.history_attention import attend_to_history, frames_back
 
 
 class Remembers:
@@ -47,13 +48,31 @@ class CausalConv3d(Remembers, nn.Conv3d):
         return made.train(conv.training)
 
     def forward(self, x: Tensor) -> Tensor:
-        reach = self.dilation[0] * (self.kernel_size[0] - 1)
         cached = self.memory and self.memory.read(self.name)
+        if cached and x.shape[2] == 1:
+            return self._one_more(x, *cached)
+        reach = self.dilation[0] * (self.kernel_size[0] - 1)
         past = self.memory.spread(cached[0]).to(x) if cached else x.new_zeros(*x.shape[:2], reach, *x.shape[3:])
         seen = torch.cat([past, x], dim=2)
-        if self.memory:
-            self.memory.write(self.name, seen[:, :, -reach:].clone())
+        if self.memory and self.memory.keeps:
+            self._keep(seen[:, :, -reach:].clone())
         return super().forward(seen)
+
+    def _one_more(self, x: Tensor, frames: Tensor, sums: Tensor) -> Tensor:
+        """One frame after the cached ones: what the earlier taps add is the same in every step and branch, and summed once per frame."""
+        newest = None
+        if self.memory.keeps:
+            newest = self._keep(torch.cat([frames, self.memory.history(x).to(frames)], dim=2)[:, :, 1:])
+        present = F.conv2d(x[:, :, 0], self.weight[:, :, -1], self.bias, self.stride[1:], self.padding[1:], self.dilation[1:], self.groups)
+        rows = present.unflatten(0, (-1, self.memory.branches)) + self.memory.per_branch(sums, newest)
+        return rows.flatten(0, 1)[:, :, None]
+
+    def _keep(self, frames: Tensor) -> Tensor:
+        """Remember the last frames `[lanes, C, reach, H, W]` and what they add to the next one, `[lanes, out, H, W]`, which is returned."""
+        ahead = frames[:, :, :: self.dilation[0]]  # the taps of the next frame
+        sums = F.conv3d(ahead, self.weight[:, :, :-1], None, self.stride, self.padding, (1, *self.dilation[1:]), self.groups)[:, :, 0]
+        self.memory.write(self.name, frames, sums)
+        return sums
 
 
 class FrameGroupNorm(nn.GroupNorm):
@@ -81,10 +100,13 @@ class CumulativeGroupNorm(Remembers, nn.GroupNorm):
     def _with_past(self, sums: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         if self.memory is None:
             return sums, frames
+        own = sums.permute(1, 2, 3, 0)  # [B, G, T, 2]
+        newest = [self.memory.history(each) for each in (own[:, :, -1], frames[:, -1])]  # [lanes, G, 2], [lanes]
         if cached := self.memory.read(self.name):
-            past, count = (self.memory.spread(each) for each in cached)  # [B, G, 2], [B]
+            newest = [past + each for past, each in zip(cached, newest, strict=True)]
+            past, count = (self.memory.spread(*each) for each in zip(cached, newest, strict=True))
             sums, frames = sums + past.permute(2, 0, 1)[..., None], frames + count[:, None]
-        self.memory.write(self.name, sums[..., -1].permute(1, 2, 0), frames[:, -1])
+        self.memory.write(self.name, *newest)
         return sums, frames
 
 
@@ -96,9 +118,11 @@ class Positions(Remembers, nn.Module):
         index = torch.zeros(rows, dtype=torch.int64, device=device)
         if self.memory is None:
             return index
+        newest = self.memory.history(index) + frames
         if cached := self.memory.read(self.name):
-            index = self.memory.spread(cached[0])
-        self.memory.write(self.name, index + frames)
+            newest = newest + cached[0]
+            index = self.memory.spread(cached[0], newest)
+        self.memory.write(self.name, newest)
         return index
 
 
@@ -106,7 +130,7 @@ def attend_back(q: Tensor, k: Tensor, v: Tensor, layer: Remembers, window: int |
     """Attention over time in which a frame sees itself and at most `window` earlier frames (None: all of them).
 
     Args:
-        q: `[B * positions, heads, T, d]`, the frames of this pass.
+        q: `[rows * positions, heads, T, d]`, the frames of this pass.
         k: like `q`.
         v: like `q`.
         layer: where keys and values of earlier frames are remembered.
@@ -115,33 +139,27 @@ def attend_back(q: Tensor, k: Tensor, v: Tensor, layer: Remembers, window: int |
     Raises:
         InvalidInput: a memory without a window.
     """
-    past, hidden = 0, None
-    if memory := layer.memory:
-        if window is None:
-            raise InvalidInput("features are remembered over a window of frames, and this network has none; causalize(net, window=16)")
-        if cached := memory.read(layer.name):
-            past, hidden = window, _empty_slots(memory, window, len(q))
-            k, v = (torch.cat([memory.spread(old).flatten(0, 1).to(new), new], dim=-2) for old, new in zip(cached, (k, v), strict=True))
-        memory.write(layer.name, *(_newest(t, window).unflatten(0, (memory.rows(), -1)) for t in (k, v)))
-    seen = _band(q.shape[-2], past, window, q.device)  # [T, past + T]
-    if hidden is not None:
-        seen = seen & ~F.pad(hidden, (0, q.shape[-2]))[:, None, None]  # [B * positions, 1, T, past + T]
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+    memory, frames = layer.memory, q.shape[-2]
+    if memory and window is None:
+        raise InvalidInput("features are remembered over a window of frames, and this network has none; causalize(net, window=16)")
+    cached = memory and memory.read(layer.name)
+    if memory and memory.keeps:
+        memory.append(layer.name, *(memory.history(t.unflatten(0, (memory.rows(), -1))) for t in (k, v)))
+    if not cached:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=_band(frames, window, q.device))
+    back = frames_back(memory, frames, window)[:, None]  # [lanes, 1, N, window + N]
+    q, k, v = (_by_lane(t, memory) for t in (q, k, v))
+    out = attend_to_history(q, k, v, tuple(t.to(k) for t in cached), torch.zeros(back.shape).to(q).masked_fill(back < 0, -torch.inf))
+    return out.unflatten(3, (memory.branches, frames)).permute(0, 3, 1, 2, 4, 5).flatten(0, 2)
 
 
-def _band(frames: int, past: int, window: int | None, device: torch.device) -> Tensor:
-    """True where frame i of this pass may see key j; the first `past` keys are of earlier frames."""
-    back = torch.arange(past, past + frames, device=device)[:, None] - torch.arange(past + frames, device=device)
-    return (back >= 0) & (back <= (past + frames if window is None else window))
+def _by_lane(t: Tensor, memory: Memory) -> Tensor:
+    """`[lanes * branches * positions, heads, T, d]` to `[lanes, positions, heads, branches * T, d]`."""
+    return t.unflatten(0, (memory.lanes, memory.branches, -1)).permute(0, 2, 3, 1, 4, 5).flatten(3, 4)
 
 
-def _empty_slots(memory: Memory, window: int, rows: int) -> Tensor:
-    """True for the cached slots that no frame has filled yet, `[rows, window]`; the newest frame sits in the last slot."""
-    age = torch.arange(window, 0, -1, device=memory.cache.length.device)
-    lanes = memory.spread(memory.cache.length)
-    return (age > lanes[:, None]).repeat_interleave(rows // len(lanes), dim=0)
-
-
-def _newest(t: Tensor, window: int) -> Tensor:
-    missing = max(window - t.shape[-2], 0)
-    return F.pad(t[..., -window:, :], (0, 0, missing, 0))
+def _band(frames: int, window: int | None, device: torch.device) -> Tensor:
+    """True where frame i may see frame j, `[T, T]`."""
+    index = torch.arange(frames, device=device)
+    back = index[:, None] - index
+    return (back >= 0) & (back <= (frames if window is None else window))

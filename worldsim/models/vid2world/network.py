@@ -13,6 +13,7 @@ from worldsim.errors import InvalidInput
 from worldsim.models.autoencoders import FrameAutoencoder
 from worldsim.models.cache import HistoryCache, Memory
 from worldsim.models.causal.layers import remembering
+from worldsim.models.network import by_stream
 from worldsim.models.vid2world.config import Vid2WorldConfig
 from worldsim.models.vid2world.domains import domain_action
 from worldsim.models.vid2world.pretrained import Vid2WorldParts
@@ -121,7 +122,7 @@ class Vid2WorldNetwork(nn.Module):
         rows = {name: value.repeat_interleave(streams, dim=0) for name, value in rows.items()}  # [B * S, ...]
         first = rows["first"][:, None].expand(-1, frames, -1, -1, -1)
         latents = torch.cat([x.flatten(0, 1), first.to(x)], dim=-1).permute(0, 1, 4, 2, 3)  # [B * S, T, 2C, h, w]
-        raw = (actions * actions.new_tensor(self.action_scale)).repeat_interleave(streams, dim=0)
+        raw = (by_stream(actions) * actions.new_tensor(self.action_scale)).expand(-1, streams, -1, -1).flatten(0, 1)
         timesteps = timestep_of(levels.flatten(0, 1)).clamp(min=0)
         fps = x.new_full((len(latents),), FPS)
         with remembering(self.unet, memory):
