@@ -15,9 +15,9 @@ from worldsim.simulator import RELEASED, Sampler, VideoWorldModel
 TOLERANCE = 2e-4  # of latents of size 1, in float32, after several steps
 
 
-def world(network: torch.nn.Module, **options: object) -> VideoWorldModel:
+def world(network: torch.nn.Module, dtype: torch.dtype = torch.float32, **options: object) -> VideoWorldModel:
     """A world of 32 x 32 frames around a network on 4 x 4 latents of 4 channels."""
-    return VideoWorldModel(stirred.SPEC, network, stirred.autoencoder(), Sampler(**options))
+    return VideoWorldModel(stirred.SPEC, network.to(dtype), stirred.autoencoder().to(dtype), Sampler(**options))
 
 
 def diffusers_net() -> DiffusersUNet:
@@ -58,6 +58,46 @@ def test_a_window_computed_once_equals_one_recomputed(name, window):
     options = {"guidance": 2.5, "steps": 2, "history_level": 0.1, "window": window}
     once, anew = (latents(world(net, history=mode, **options), steps=8) for mode in ("window", "recompute"))
     torch.testing.assert_close(once, anew, atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_twenty_guided_frames_from_a_window_are_those_recomputed(name, dtype):
+    """Each frame from one past, over 20 frames of which the window holds 5: the largest difference in units of the frames' spread."""
+    options = {"guidance": 2.5, "steps": 2, "history_level": 0.1}
+    once, anew = (world(NETWORKS[name](), dtype, history=mode, **options) for mode in ("window", "recompute"))
+    state = anew.start(stirred.pictures(2), np.array([5, 6], dtype=np.uint64))
+    apart, spread = [], []
+    for action in stirred.actions(2, 20):
+        cached, _ = once.step(state, action)
+        state, _ = anew.step(state, action)
+        apart.append((cached.latest - state.latest).abs().max())
+        spread.append(state.latest)
+    assert state.latest.dtype == dtype
+    assert max(apart) / torch.stack(spread).std() < (1e-12 if dtype == torch.float64 else 1e-5)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_streamed_world_is_a_full_pass_with_a_banded_mask(name):
+    """Frames that stream keeps for ever, past the window, against one pass over all of them in float64."""
+    model = world(NETWORKS[name](), torch.float64, history="stream", history_level=0.1, steps=1)
+    given, actions, held, normal = stirred.pictures(2), stirred.actions(2, 9), [], []
+    state = model.start(given, np.array([5, 6], dtype=np.uint64))
+    for action in actions:
+        held.append(state.held[:, -1])
+        normal.append(model._normal(action, 2))
+        past, (state, _) = state, model.step(state, action)
+    noise = model.denoiser.noise(past.seeds, past.frame + 1, 0)
+    clip = torch.stack([*held, noise], dim=1)[:, None]  # [B, 1, T, h, w, C]
+    levels = torch.full(clip.shape[:3], 0.1, dtype=torch.float64)
+    levels[..., -1] = 1
+    led = torch.stack([torch.zeros_like(normal[0]), *normal], dim=1)
+    known = torch.ones_like(levels)
+    known[..., 0] = 0
+    with torch.no_grad():
+        output = model.network(clip, levels, led, known, None, dict(past.context))[:, 0, -1]
+    expected = output + (1 - 0.1) * held[-1]  # the clean prediction is a change from the frame before
+    torch.testing.assert_close(state.latest, expected, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

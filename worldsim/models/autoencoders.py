@@ -75,8 +75,8 @@ def autoencoder_from(folder: str | Path) -> FrameAutoencoder:
 class TinyDecoded(nn.Module):
     """An autoencoder whose frames are made by a small decoder, diffusers' `AutoencoderTiny`, in place of its own.
 
-    The full decoder of a Stable Diffusion autoencoder costs as much as two evaluations of the U-Net, and this one an eighteenth of it. Score
-    pictures with the full one; policies may be driven with either.
+    The full decoder of a Stable Diffusion autoencoder costs as much as two evaluations of the U-Net, and this one an eighteenth of that.
+    Score pictures with the full one; policies may be driven with either.
     """
 
     def __init__(self, full: Autoencoder | FrameAutoencoder, tiny: nn.Module) -> None:
