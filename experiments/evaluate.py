@@ -70,8 +70,8 @@ def _record(config: EvaluateConfig, setting: Setting, path: Path) -> dict[str, A
 
 def _imagine(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> None:
     """The imagined episodes and what the verifier says of them."""
-    planned, world, strict = _planned(setting, "imagined"), setting.worlds["imagined"], config.determinism == "strict"
-    rounds = [missing(folder, planned)] if strict else missing_rounds(folder, planned, BATCHES * config.batch)
+    planned, world = _planned(setting, "imagined"), setting.worlds["imagined"]
+    rounds = _rounds(folder, planned, config, BATCHES)
     with timed(folder) as clock, _progress(folder, planned, "imagined") as watch:
         try:
             evaluate(folder, _played(world, setting, rounds, clock, config.batch), clock, watch=watch)
@@ -83,7 +83,7 @@ def _imagine(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> Non
 def _run_truth(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> None:
     """The true episodes, judged by the state and by the verifier. Their time is not counted among the world model's."""
     planned, clock = _planned(setting, "truth"), Clock()
-    rounds = missing_rounds(folder, planned, config.batch)
+    rounds = _rounds(folder, planned, config, 1)
     workers = min(config.workers or os.cpu_count() or 1, len(rounds))
     with _progress(folder, planned, "truth") as watch:
         if workers <= 1 or config.determinism == "strict":
@@ -97,6 +97,11 @@ def _run_truth(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> N
 
 def _planned(setting: Setting, world: str) -> list[Episode]:
     return [episode for episode in setting.planned if episode.world == world]
+
+
+def _rounds(folder: RunFolder, planned: list[Episode], config: EvaluateConfig, batches: int) -> list[Round]:
+    """What is to be played: whole rounds of so many batches; of a strict run, which no batch can change, what is missing and no more."""
+    return [missing(folder, planned)] if config.determinism == "strict" else missing_rounds(folder, planned, batches * config.batch)
 
 
 def _played(world: World, setting: Setting, rounds: list[Round], clock: Clock, batch: int) -> Iterator[tuple[Episode, Trajectory]]:

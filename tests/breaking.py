@@ -12,17 +12,24 @@ from worldsim.simulator import VideoWorldModel
 
 def poison(model: VideoWorldModel, breaks: Mapping[int, int]) -> VideoWorldModel:
     """`model`, changed in place: for each seed in `breaks`, the latent of that frame holds a NaN."""
-    whole = model._next
+    denoiser = model.denoiser
 
-    def poisoned(state, action):
-        latents, cache = whole(state, action)
+    def poisoned(state, latents):
         latents = latents.clone()
         for lane, (seed, frame) in enumerate(zip(state.seeds, state.frame.tolist(), strict=True)):
             if breaks.get(seed) == frame + 1:
                 latents[lane].view(-1)[lane] = torch.nan
-        return latents, cache
+        return latents
 
-    model._next = poisoned
+    def wrapped(whole):
+        def drawn(state, *arguments):
+            made = whole(state, *arguments)
+            return (poisoned(state, made[0]), *made[1:]) if isinstance(made, tuple) else poisoned(state, made)
+
+        return drawn
+
+    for name in ("next_frame", "write_and_next", "frames_ahead"):  # of which a way to keep the past uses one
+        setattr(denoiser, name, wrapped(getattr(denoiser, name)))
     return model
 
 

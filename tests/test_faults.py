@@ -1,5 +1,7 @@
 """A lane whose world breaks is found, ends unscored and never as a failure, and its batch-mates do not notice: in environments."""
 
+from dataclasses import replace
+
 import gymnasium
 import numpy as np
 import pytest
@@ -76,6 +78,28 @@ def test_a_broken_lane_keeps_its_last_sound_frame_and_may_begin_anew():
         state, frames = model.step(state, action)
         alone, expected = fresh.step(alone, action[1:])
         assert np.abs(frames[1].astype(int) - expected[0]).max() <= 1
+
+
+@pytest.mark.parametrize("history", ["stream", "block", "window", "recompute"])
+def test_features_that_are_no_numbers_reach_no_other_lane_and_leave_with_their_episode(history):
+    """What is remembered of a lane is poisoned, not what comes out: its batch-mates keep their bits, and a new episode in it is clean."""
+    model, actions, broken = stirred.world_model(history=history, guidance=1.5), stirred.actions(3, 9), []
+    clean = state = model.start(stirred.pictures(3), np.arange(3, dtype=np.uint64))
+    for number, action in enumerate(actions):
+        if number == 2:
+            held = state.held.clone()
+            held[1] = torch.nan
+            state = replace(state, held=held)
+        if number == 5:
+            fresh = model.start(stirred.pictures(1, seed=4), np.array([7], dtype=np.uint64))
+            state, clean = state.merge([1], fresh), clean.merge([1], fresh)
+        state, frames = model.step(state, action)
+        clean, expected = model.step(clean, action)
+        broken.append(state.faults[1])
+        lanes = [0, 2] if number < 5 else [0, 1, 2]
+        np.testing.assert_array_equal(frames[lanes], expected[lanes])
+        assert state.faults[::2] == ("", "")
+    assert broken == [""] * 2 + [NOT_NUMBERS] * 3 + [""] * 4
 
 
 def test_pixels_that_are_no_numbers_are_found_too():

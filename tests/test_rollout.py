@@ -17,6 +17,7 @@ from worldsim.errors import InvalidInput
 from worldsim.evaluate import Cast, Clock, Episode, Genuine, Imagined, judge_missing, roll_out
 from worldsim.experiments import cli
 from worldsim.policies.random import RandomPolicy
+from worldsim.registry import TRUTHS
 from worldsim.report.page import write_report
 from worldsim.report.run_folder import RunFolder
 from worldsim.simulator.world_model import NOT_NUMBERS
@@ -203,7 +204,8 @@ def evaluated(run: str, **values) -> dict[str, Trajectory]:
     keys = {"world_model": "world", "policies": "[a,b,random]", "task": "task.h5", "verifier": "judge", "episodes": 5, "report": "false"}
     assert cli.main(["evaluate", f"run={run}", *(f"{key}={value}" for key, value in (keys | values).items())]) == 0
     found = [trajectory for _, trajectory in RunFolder(run).episodes()]
-    return {f"{trajectory.metadata['policy']} {trajectory.start_id}": trajectory for trajectory in found}
+    named = {(t.metadata["world"], t.metadata["policy"], t.start_id): t for t in found}
+    return {" ".join(name[1:] if name[0] == "imagined" else name): trajectory for name, trajectory in named.items()}
 
 
 def scores(run: str) -> dict[str, float | None]:
@@ -245,6 +247,22 @@ def test_strict_resuming_plays_only_what_is_missing(tiny_parts, strict):
     assert_equal(evaluated("torn", batch=2, determinism="strict"), whole)
     assert scores("torn") == scores("whole") == said
     assert [row["rollouts"] for row in RunFolder("torn").throughput()] == [15, 8]
+
+
+@pytest.mark.slow
+def test_a_strict_truth_does_not_depend_on_the_batch_either(tiny_parts, strict):
+    TRUTHS.register("slide")(tiny.SlideConfig)
+    try:
+        found = [evaluated(f"run{batch}", batch=batch, determinism="strict", truth="slide", policies="[a,b]") for batch in (2, 9)]
+        before = RunFolder("run2").episode_ids()
+        for name in before[::3]:
+            RunFolder("run2").episode_path(name).unlink()
+        found.append(evaluated("run2", batch=3, determinism="strict", truth="slide", policies="[a,b]"))
+    finally:
+        del TRUTHS._parts["slide"]
+    assert RunFolder("run2").episode_ids() == before
+    assert_equal(found[0], found[1])
+    assert_equal(found[0], found[2])
 
 
 @pytest.mark.slow
