@@ -43,7 +43,7 @@ def moves(steps: int, size: int = 2, lanes: int = LANES) -> np.ndarray:
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory) -> dict:
     """Keywords of a small random video model of 48 x 48 frames, and a task of five pictures."""
-    model = worldsim.load_world_model(tiny.world_model(tmp_path_factory.mktemp("world"), size=SIZE))
+    model = worldsim.load_world_model(tiny.world_model(tmp_path_factory.mktemp("world"), size=SIZE), precision="fp32")
     frames = np.random.default_rng(0).integers(0, 256, (5, 1, SIZE, SIZE, 3), dtype=np.uint8)
     starts = tuple(Start(f"{index}", each, index) for index, each in enumerate(frames))
     return {"world_model": model, "task": Task("drawn", "do something", 4, starts)}
