@@ -82,7 +82,7 @@ class _Bench:
         from worldsim.training.loss import Diffusion
 
         self.config, self.out = config, Path(config.out)
-        self.world = load_world_model(config.world_model, device=config.device)
+        self.world = load_world_model(config.world_model, device=config.device, precision="fp32")  # weights that training can use
         self.diffusion = Diffusion(get_schedule(self.world.sampler.schedule), self.world.sampler.prediction)
         self.recorded = read_recordings(config.data, config.episodes)
         self.clips = self._clips("train")
@@ -175,11 +175,13 @@ class _Bench:
         """Recorded actions replayed from the first frame alone: PSNR and SSIM of each held-out episode, step by step."""
         from worldsim.experiments.replay import predict
         from worldsim.metrics.images import psnr, ssim
+        from worldsim.models.cpu import choose_precision
         from worldsim.simulator import Sampler, VideoWorldModel
 
         config, world = self.config, self.world
         sampler = Sampler(steps=config.sampling_steps, guidance=scale, prediction=world.sampler.prediction, schedule=world.sampler.schedule)
-        model = VideoWorldModel(world.spec, network, world.autoencoder, sampler, precision=world.precision)
+        precision = choose_precision("auto", config.device)
+        model = VideoWorldModel(world.spec, network, world.autoencoder, sampler, precision=precision)
         actions = [trajectory.actions for trajectory in self.recorded]
         predictions = list(predict(model, self.recorded, actions, seed=config.seed, batch=25))
         measures = {"psnr": psnr, "ssim": partial(ssim, border=True)}

@@ -50,7 +50,9 @@ def find_checkpoint(kind: str, name: str | Path, registered: list[str]) -> Path:
 
 
 def load_world_model(name: Any = "drawer", device: str = "cpu", **options: Any) -> Any:
-    """A world model by name or path. Options that are not None replace the checkpoint's own: steps, guidance, history, precision.
+    """A world model by name or path. Options that are not None replace the checkpoint's own: those of `worldsim.options.ModelKeys`.
+
+    With precision "bf16", or "auto" on a device that has it, weights of products are held in bfloat16: for sampling, not for training on.
 
     A registered world model is built with the options that are not None, and with `device` where it is not the CPU.
 
