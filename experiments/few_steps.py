@@ -19,7 +19,7 @@ import numpy as np
 GIVEN, AT, ROLLED, BATCH = 4, (4, 8, 12, 16, 20), 24, 25  # frames of history, where in an episode, steps rolled out, lanes together
 
 
-def measure(data: str, samplers: dict[str, tuple[str, int]], episodes: int = 200) -> dict[str, Any]:
+def measure(data: str, samplers: dict[str, tuple[str, int]], episodes: int = 50) -> dict[str, Any]:
     """For each named (world model, steps) the distance of its frames to the first one's and to the truth, and their sharpness.
 
     Distances are root mean squares in grey levels (0 to 255) over all frames; sharpness is relative to the recorded frames.
@@ -104,7 +104,11 @@ def draw(points: Sequence[dict[str, Any]]) -> Any:
 
     plot = Figure(figsize=(9.6, 3.4), layout="constrained")
     panels = plot.subplots(1, 3)
-    shown = (("PSNR at step 24 (dB)", lambda at: at["psnr"]["24"]), ("MMRV", lambda at: at.get("mmrv")), ("bias", lambda at: at.get("bias")))
+    shown = (
+        ("PSNR at step 24 (dB)", lambda at: at["psnr"]["24"]),
+        ("MMRV", lambda at: at.get("mmrv")),
+        ("bias", lambda at: at.get("bias")),
+    )
     for axes, (label, value) in zip(panels, shown, strict=True):
         for kind, colour, style in (("shipped", ACCENT, "o-"), ("student", SECOND, "s")):
             chosen = [(at["steps"] + 1, value(at), at["name"]) for at in points if at["name"].startswith(kind)]

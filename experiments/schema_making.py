@@ -95,7 +95,6 @@ class TrainConfig:
     teacher_steps: int = option(4, "distill: sampling steps of the teacher, the network as it was before", least=2)
     student_steps: int = option(1, "distill: sampling steps that are to do the same; the checkpoint is saved with them", least=1)
     guidance: float | None = option(None, "distill: guidance of the teacher, which the student needs no more; null takes its own", least=0)
-    method: str = option("progressive", "x")
     seed: int = option(0, SEED, least=0)
     threads: int = option(0, THREADS, least=0)
     compile: bool = option(default=False, meaning="compile the network with torch.compile")

@@ -190,7 +190,7 @@ def distillation(config: TrainConfig, parts: Parts) -> Any:
     if not parts.network.causal:
         raise InvalidInput("this network still looks at the future; causalize it first: worldsim train stage=causalize")
     guidance = parts.sampler.get("guidance", 1.0) if config.guidance is None else config.guidance
-    return Distillation(config.teacher_steps, config.student_steps, guidance, parts.sampler.get("rescale", 0.0), config.method)
+    return Distillation(config.teacher_steps, config.student_steps, guidance, parts.sampler.get("rescale", 0.0))
 
 
 def save_stage(config: TrainConfig, preset: ModelPreset, parts: Parts, folder: Path) -> None:

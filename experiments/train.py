@@ -133,7 +133,7 @@ def _objective_class(config: TrainConfig, parts: Parts) -> Callable[..., Any]:
 
 def _own_keys(config: TrainConfig) -> tuple[str, ...]:
     """Keys that only this stage looks at."""
-    return ("teacher_steps", "student_steps", "guidance", "method") if config.stage == "distill" else ()
+    return ("teacher_steps", "student_steps", "guidance") if config.stage == "distill" else ()
 
 
 def _loop(config: TrainConfig, preset: ModelPreset, numbers: Any, objective: Any) -> None:

@@ -37,7 +37,6 @@ class Distillation:
     student_steps: int = 1
     guidance: float = 1.0
     rescale: float = 0.0
-    method: str = "progressive"
 
     def __post_init__(self) -> None:
         if self.student_steps < 1 or self.teacher_steps % self.student_steps or self.teacher_steps == self.student_steps:
@@ -99,25 +98,11 @@ def distillation_loss(
     Progressive distillation (Salimans and Ho 2022) by any factor rather than by halves. Each drawn frame begins at one of the student's
     own levels, drawn independently: the noised `clean` `[B, N, h, w, C]`, at the first level noise alone.
     """
-    shape, (n, s) = clean.shape[:2], (options.teacher_steps, options.student_steps)
-    step = torch.randint(n if options.method == "consistency" else s, shape, generator=generator).to(clean)
-    noise = torch.randn(clean.shape, generator=generator).to(clean)
-    if options.method == "consistency":
-        return consistency(student, teacher, scene, clean, options, noise, step)
-    level = 1 - step / s
+    step = torch.randint(options.student_steps, clean.shape[:2], generator=generator).to(clean)
+    level, noise = 1 - step / options.student_steps, torch.randn(clean.shape, generator=generator).to(clean)
     x = scene.diffusion.schedule.add_noise(clean, noise, level)
     with torch.no_grad():
         target = teachers_answer(teacher, scene, x, level, options)
-    return (scene.clean(student, x, level) - target).square().mean()
-
-
-def consistency(student, teacher, scene, clean, options, noise, step):
-    schedule, n = scene.diffusion.schedule, options.teacher_steps
-    level, after = (n - step) / n, (n - step - 1) / n
-    x = schedule.add_noise(clean, noise, level)
-    with torch.no_grad():
-        moved = ddim_step(x, scene.clean(teacher, x, level, guidance=options.guidance, share=options.rescale), level, after, schedule)
-        target = torch.where((after == 0)[..., None, None, None], moved, scene.clean(student, moved, after))
     return (scene.clean(student, x, level) - target).square().mean()
 
 
@@ -137,7 +122,9 @@ class DistillObjective(VideoObjective):
     def __init__(self, distillation: Distillation, network: VideoNetwork, *parts: Any) -> None:
         super().__init__(network, *parts)
         if self.diffusion.prediction == "noise":
-            raise InvalidInput("a noise prediction says nothing of the frame at pure noise, where one step begins; distill clean, v or flow")
+            raise InvalidInput(
+                "a noise prediction says nothing of the frame at pure noise, where one step begins; distill clean, v or flow"
+            )
         self.distillation = distillation
         self.teacher = deepcopy(network).requires_grad_(requires_grad=False).eval()
 

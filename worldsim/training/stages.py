@@ -36,7 +36,7 @@ STAGES = {
     "causalize": StageDefaults(0, 8, 1e-3),
     "posttrain": StageDefaults(1433, 8, 1e-3),
     "self-context": StageDefaults(2511, 12, 8e-4),
-    "distill": StageDefaults(600, 12, 3e-4),
+    "distill": StageDefaults(200, 6, 3e-4),
 }
 BEFORE = {  # a stage begins at the first of these that has been trained
     "pretrain": ("autoencoder",),
