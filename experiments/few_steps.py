@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+PANELS = {"psnr": "PSNR at step 24 (dB), open loop", "mmrv": "MMRV", "bias": "bias (simulated - real)"}
 GIVEN, AT, ROLLED, BATCH = 4, (4, 8, 12, 16, 20), 24, 25  # frames of history, where in an episode, steps rolled out, lanes together
 
 
@@ -97,31 +98,32 @@ def point(name: str, replay: Path, run: Path | None = None) -> dict[str, Any]:
 
 
 def draw(points: Sequence[dict[str, Any]]) -> Any:
-    """Open-loop PSNR after 24 steps, and what the ranking loses, over the evaluations of a frame: teacher a line, students as squares."""
+    """PSNR after 24 steps open loop, and MMRV and bias of the ranking, over evaluations per frame (steps, and one for history)."""
     from matplotlib.figure import Figure
 
     from worldsim.report.figures import ACCENT, SECOND
 
-    plot = Figure(figsize=(9.6, 3.4), layout="constrained")
-    panels = plot.subplots(1, 3)
-    shown = (
-        ("PSNR at step 24 (dB)", lambda at: at["psnr"]["24"]),
-        ("MMRV", lambda at: at.get("mmrv")),
-        ("bias", lambda at: at.get("bias")),
-    )
-    for axes, (label, value) in zip(panels, shown, strict=True):
+    plot = Figure(figsize=(9.6, 3.2), layout="constrained")
+    for axes, (key, label) in zip(plot.subplots(1, 3), PANELS.items(), strict=True):
         for kind, colour, style in (("shipped", ACCENT, "o-"), ("student", SECOND, "s")):
-            chosen = [(at["steps"] + 1, value(at), at["name"]) for at in points if at["name"].startswith(kind)]
-            chosen = sorted((cost, y, name) for cost, y, name in chosen if y is not None)
-            axes.plot([cost for cost, *_ in chosen], [y for _, y, _ in chosen], style, color=colour, label=kind)
-            for cost, y, name in chosen:
-                axes.annotate(name.partition(" ")[2], (cost, y), xytext=(5, 5), textcoords="offset points", fontsize=7.5)
-        axes.set(xlabel="evaluations per frame", ylabel=label)
-        axes.margins(0.18)
+            chosen = [at for at in points if at["name"].startswith(kind) and (key == "psnr" or key in at)]
+            axes.errorbar(**_bars(chosen, key), fmt=style, color=colour, label=kind, capsize=2)
+        axes.set(xlabel="network evaluations per frame", ylabel=label, xticks=[2, 3, 5, 11], xlim=(1, 12))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e8ecef", linewidth=0.8)
-    panels[0].legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8)
     return plot
+
+
+def _bars(points: Sequence[dict[str, Any]], key: str) -> dict[str, Any]:
+    """Where the points stand, with the arms of their intervals where they have one."""
+    value = [at["psnr"]["24"] if key == "psnr" else at[key] for at in points]
+    ends = [at.get("intervals", {}).get(key) or (y, y) for at, y in zip(points, value, strict=True)]
+    arms = [
+        [max(0, y - low) for y, (low, _) in zip(value, ends, strict=True)],
+        [max(0, high - y) for y, (_, high) in zip(value, ends, strict=True)],
+    ]
+    return {"x": [at["steps"] + 1 for at in points], "y": value, "yerr": arms if points else None}
 
 
 def main(words: Sequence[str]) -> None:
