@@ -60,10 +60,10 @@ def policies(out: Path) -> None:
 
 
 def world_model(out: Path, config) -> None:
-    """All five stages in order."""
+    """All stages in order but distill, which the shipped world does without (docs/few-steps.md)."""
     from worldsim.training.stages import STAGES
 
-    for stage in STAGES:
+    for stage in (stage for stage in STAGES if stage != "distill"):
         if not (out / "world_model" / stage / "config.json").exists():
             options = {"data": str(out / "data"), "out": str(out / "world_model"), "seed": config.seed}
             train.run(TrainConfig(stage=stage, batch=config.batch, device=config.device, compile=config.compile, **options))

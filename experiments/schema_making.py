@@ -62,13 +62,13 @@ class WeightsConfig:
 class TrainConfig:
     """Keys of `worldsim train`."""
 
-    stage: str = option(REQUIRED, "what to train", choices=("autoencoder", "pretrain", "causalize", "posttrain", "self-context"))
+    stage: str = option(REQUIRED, "what to train", choices=("autoencoder", "pretrain", "causalize", "posttrain", "self-context", "distill"))
     world_model: str = option(
         "drawer", "preset (tiny, drawer, transformer, rt1, csgo, recon), YAML file, or folder of a diffusers video U-Net"
     )
     data: str = option("data/drawer", "folder of recorded episodes, or the name of a true world whose recordings lie in data/NAME")
     out: str | None = option(None, "folder that the checkpoints are written to; null is checkpoints/ and the world model's name")
-    init: str | None = option(None, "checkpoint to begin from; null takes the stage before this one in `out`")
+    init: str | None = option(None, "name or folder of the checkpoint to begin from; null takes the stage before this one in `out`")
     autoencoder: str | None = option(None, "autoencoder stage, or folder of a diffusers AutoencoderKL; null takes what `init` brings")
     transfer: str = option(
         "extrapolative", "how causalize treats the temporal kernels", choices=("shift", "masked", "extrapolative", "mixed")
@@ -92,6 +92,9 @@ class TrainConfig:
         None, "share of frames trained without their action, which guidance needs; null takes the preset's", least=0
     )
     average: float | None = option(None, "decay of the averaged weights, 0 for none; null takes the preset's", least=0)
+    teacher_steps: int = option(4, "distill: sampling steps of the teacher, the network as it was before", least=2)
+    student_steps: int = option(1, "distill: sampling steps that are to do the same; the checkpoint is saved with them", least=1)
+    guidance: float | None = option(None, "distill: guidance of the teacher, which the student needs no more; null takes its own", least=0)
     seed: int = option(0, SEED, least=0)
     threads: int = option(0, THREADS, least=0)
     compile: bool = option(default=False, meaning="compile the network with torch.compile")

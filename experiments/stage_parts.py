@@ -1,6 +1,6 @@
 """What a stage begins with and leaves behind: a network, its autoencoder and what the actions mean, as checkpoint folders."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from worldsim.types import ActionSpec, WorldSpec
 
 @dataclass
 class Parts:
-    """A world model in the making."""
+    """A world model in the making; `sampler` holds the options that it was saved to be sampled with, if any."""
 
     network: Any
     autoencoder: Any
@@ -21,6 +21,7 @@ class Parts:
     frame_size: tuple[int, int]
     prediction: str
     schedule: str
+    sampler: dict[str, Any] = field(default_factory=dict)
 
     def diffusion(self) -> Any:
         """How the network's output is to be read."""
@@ -48,8 +49,8 @@ def parts_before(config: TrainConfig, preset: ModelPreset, frame_size: tuple[int
     from worldsim.models.checkpoint import load_checkpoint
     from worldsim.training.stages import BEFORE
 
-    before = BEFORE[config.stage]
-    folder = Path(config.init) if config.init else Path(config.out) / before
+    folders = [_given(config.init)] if config.init else [Path(config.out) / stage for stage in BEFORE[config.stage]]
+    folder = next((folder for folder in folders if _kind_at(folder) is not None), folders[0])
     kind = _kind_at(folder)
     if kind == "autoencoder":
         return _begun(config, preset, frame_size, action, _autoencoder_at(folder))
@@ -64,13 +65,20 @@ def parts_before(config: TrainConfig, preset: ModelPreset, frame_size: tuple[int
             f"{config.world_model} begins at the authors' weights; type: worldsim weights action=convert source=FILE out=FOLDER "
             f"domain={config.world_model}, then init=FOLDER"
         )
-    if preset.pretrained or config.init:
+    if preset.pretrained or config.init or config.stage == "distill":
         raise InvalidInput(
             f"{folder} holds no checkpoint, and stage {config.stage} begins there; "
-            f"type: worldsim train stage={before} world_model={config.world_model} data={config.data} out={config.out}"
+            f"type: worldsim train stage={BEFORE[config.stage][0]} world_model={config.world_model} data={config.data} out={config.out}"
         )
     print(f"{folder} holds no checkpoint; {config.world_model} begins with random weights")
     return _begun(config, preset, frame_size, action, fresh_autoencoder(preset, frame_size[0]))
+
+
+def _given(init: str) -> Path:
+    """The folder of a world model given by the name that it ships under, or by path."""
+    from worldsim.load import shipped_folder
+
+    return shipped_folder("world_models", init) or Path(init)
 
 
 def _kind_at(folder: Path) -> str | None:
@@ -146,7 +154,8 @@ def _continued(config: TrainConfig, checkpoint: Any, frame_size: tuple[int, int]
     network = checkpoint.fill("network", build_network(facts)).to(config.device)
     autoencoder = checkpoint.fill("autoencoder", build_autoencoder(facts)).to(config.device)
     action = ActionSpec(**facts["spec"]["action"])
-    return Parts(network, autoencoder, action, frame_size, facts["sampler"]["prediction"], facts["sampler"]["schedule"])
+    sampler = dict(facts["sampler"])
+    return Parts(network, autoencoder, action, frame_size, sampler["prediction"], sampler["schedule"], sampler)
 
 
 def _autoencoder_at(folder: Path) -> Any:
@@ -170,6 +179,20 @@ def _given_autoencoder(config: TrainConfig) -> Any:
     return autoencoder_from(folder)
 
 
+def distillation(config: TrainConfig, parts: Parts) -> Any:
+    """What the student is to match.
+
+    Raises:
+        InvalidInput: a network that looks at the future, or steps that do not go into one another.
+    """
+    from worldsim.training.distill import Distillation
+
+    if not parts.network.causal:
+        raise InvalidInput("this network still looks at the future; causalize it first: worldsim train stage=causalize")
+    guidance = parts.sampler.get("guidance", 1.0) if config.guidance is None else config.guidance
+    return Distillation(config.teacher_steps, config.student_steps, guidance, parts.sampler.get("rescale", 0.0))
+
+
 def save_stage(config: TrainConfig, preset: ModelPreset, parts: Parts, folder: Path) -> None:
     """Write the stage as a world model folder, with what the leak probe found."""
     from worldsim.models.causal import causality_leak
@@ -178,6 +201,9 @@ def save_stage(config: TrainConfig, preset: ModelPreset, parts: Parts, folder: P
     height, width = parts.frame_size
     network = parts.network.cpu()
     spec = WorldSpec(height, width, parts.action, network.window, parts.action.rate_hz)
-    sampler = Sampler(**({"prediction": parts.prediction, "schedule": parts.schedule} | dict(preset.sampler)))
+    options = {"prediction": parts.prediction, "schedule": parts.schedule} | dict(preset.sampler)
+    if config.stage == "distill":  # as before, in fewer steps, whose guidance and noise the weights have taken in
+        options |= parts.sampler | {"steps": config.student_steps, "guidance": 1.0, "rescale": 0.0, "eta": 0.0}
+    sampler = Sampler(**options)
     facts = {"leak": causality_leak(network) if network.causal else None, "stage": config.stage, "training": recipe(config)}
     save_world_model(folder, spec, network, parts.autoencoder, sampler, facts)

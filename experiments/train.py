@@ -1,6 +1,8 @@
 """`worldsim train`: one stage of a world model. Each stage writes a checkpoint folder `out/STAGE` and resumes where it was stopped."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from worldsim.experiments.model_presets import ModelPreset, model_preset
 from worldsim.experiments.recordings import action_spec, read_split, recordings_folder
 from worldsim.experiments.schema import TrainConfig, recipe
 from worldsim.experiments.setting import use_torch
-from worldsim.experiments.stage_parts import Parts, fresh_autoencoder, parts_before, save_stage
+from worldsim.experiments.stage_parts import Parts, distillation, fresh_autoencoder, parts_before, save_stage
 
 FOCUS = "opening"  # the state around whose movement clips are drawn more often, where recordings have it
 
@@ -73,8 +75,8 @@ def _train_autoencoder(config: TrainConfig, preset: ModelPreset, data: Path) -> 
 def _train_network(config: TrainConfig, preset: ModelPreset, data: Path) -> None:
     from worldsim.training.processes import is_main_process
 
-    if config.fsdp and config.stage == "self-context":
-        raise InvalidInput("fsdp=true needs every process to evaluate equally often, which self-context does not; drop fsdp=true")
+    if config.fsdp and config.stage in ("self-context", "distill"):
+        raise InvalidInput(f"fsdp=true needs every process to evaluate equally often, which {config.stage} does not; drop fsdp=true")
     if preset.objective == "forcing" and config.stage == "self-context":
         raise InvalidInput("self-context needs two streams, forcing has one; type objective=two-stream, or stop at stage=posttrain")
     numbers = _numbers(config, preset)
@@ -102,7 +104,7 @@ def _causalize(config: TrainConfig, parts: Parts) -> None:
 
 def _objective(config: TrainConfig, preset: ModelPreset, numbers: Any, parts: Parts, trajectories: list) -> Any:
     from worldsim.training.latents import encode_trajectories
-    from worldsim.training.stages import VideoObjective, VideoOptions
+    from worldsim.training.stages import VideoOptions
 
     clip = min(numbers.clip, min(len(trajectory.frames) for trajectory in trajectories))
     clips = encode_trajectories(parts.autoencoder, trajectories, parts.action, clip, focus=FOCUS, keep=Path(config.out))
@@ -110,13 +112,28 @@ def _objective(config: TrainConfig, preset: ModelPreset, numbers: Any, parts: Pa
         batch=numbers.batch,
         dropout=preset.action_dropout,
         objective=preset.objective,
-        self_share=0.5 if config.stage == "self-context" else 0.0,
+        self_share=0.5 if config.stage in ("self-context", "distill") else 0.0,
         image_dropout=preset.image_dropout,
     )
-    objective = VideoObjective(parts.network, parts.autoencoder, clips, parts.diffusion(), options)
+    objective = _objective_class(config, parts)(parts.network, parts.autoencoder, clips, parts.diffusion(), options)
     if config.compile:
         objective.compile()
     return objective
+
+
+def _objective_class(config: TrainConfig, parts: Parts) -> Callable[..., Any]:
+    from worldsim.training.stages import VideoObjective
+
+    if config.stage != "distill":
+        return VideoObjective
+    from worldsim.training.distill import DistillObjective
+
+    return partial(DistillObjective, distillation(config, parts))
+
+
+def _own_keys(config: TrainConfig) -> tuple[str, ...]:
+    """Keys that only this stage looks at."""
+    return ("teacher_steps", "student_steps", "guidance") if config.stage == "distill" else ()
 
 
 def _loop(config: TrainConfig, preset: ModelPreset, numbers: Any, objective: Any) -> None:
@@ -141,7 +158,7 @@ def _loop(config: TrainConfig, preset: ModelPreset, numbers: Any, objective: Any
         precision=config.precision,
         device=config.device,
         save_seconds=config.save_seconds,
-        recipe={name: getattr(config, name) for name in ("stage", "world_model", "transfer", "norm")}
+        recipe={name: getattr(config, name) for name in ("stage", "world_model", "transfer", "norm", *_own_keys(config))}
         | {name: getattr(preset, name) for name in ("prediction", "schedule", "objective", "action_dropout", "image_dropout", "clip")}
         | {"batch": numbers.batch},
     )

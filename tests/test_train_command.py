@@ -132,6 +132,45 @@ def test_a_pretrained_unet_of_diffusers_is_causalized_trained_and_rolled_out(tmp
     torch.testing.assert_close(states[0].latest, states[1].latest, atol=1e-4, rtol=1e-4)
 
 
+def test_a_world_model_is_distilled_and_sampled_in_fewer_steps(tmp_path, data):
+    """From a checkpoint with guidance and noise in its sampler to one that needs neither."""
+    from worldsim.simulator import Sampler
+
+    sampler = vars(Sampler(steps=10, guidance=1.5, eta=0.5, history_level=0.03))
+    teacher = tiny.world_model(tmp_path / "teacher", sampler=sampler)
+    base = ("train", "stage=distill", "world_model=tiny", "steps=2", f"init={teacher}", f"data={data}", "teacher_steps=4")
+    command(*base, "student_steps=2", f"out={tmp_path / 'made'}")
+    config = config_of(tmp_path / "made" / "distill")
+    assert config["sampler"] == sampler | {"steps": 2, "guidance": 1.0, "rescale": 0.0, "eta": 0.0}
+    assert config["leak"] == {"latents": 0.0, "levels": 0.0, "actions": 0.0}
+    assert config["sha256"] != config_of(teacher)["sha256"]
+    assert worldsim.load_world_model(tmp_path / "made" / "distill").sampler.steps == 2
+
+
+def test_a_network_of_one_stream_is_distilled_after_posttrain(tmp_path, data, pipeline):
+    parts = (f"world_model={pipeline / 'unet'}", f"autoencoder={pipeline / 'vae'}", f"data={data}", f"out={tmp_path}", "clip=4")
+    command("train", "stage=causalize", *parts)
+    command("train", "stage=posttrain", "steps=1", *parts)
+    command("train", "stage=distill", "steps=2", *parts)
+    sampler = config_of(tmp_path / "distill")["sampler"]
+    assert (sampler["steps"], sampler["guidance"], sampler["rescale"]) == (1, 1.0, 0.0)
+    assert config_of(tmp_path / "posttrain")["sampler"]["guidance"] == 2.5
+
+
+def test_what_cannot_be_distilled(tmp_path, data, capsys):
+    base = ("train", "stage=distill", "world_model=tiny", f"data={data}", f"out={tmp_path}", "steps=1")
+    assert "stage distill begins there; type: worldsim train stage=self-context" in refused(capsys, *base)
+    command("train", "stage=pretrain", "world_model=tiny", f"data={data}", f"out={tmp_path}", "steps=1")
+    assert "still looks at the future" in refused(capsys, *base, f"init={tmp_path / 'pretrain'}")
+    teacher = tiny.world_model(tmp_path / "self-context")
+    assert "expected a larger multiple of student_steps=3" in refused(capsys, *base, "student_steps=3")
+    assert "drop fsdp=true" in refused(capsys, *base, "fsdp=true")
+    assert "trained on 64 x 64 frames" in refused(capsys, *base, "init=drawer")
+    command(*base, "teacher_steps=2")
+    assert cli.main([*map(str, base), f"init={teacher}", "teacher_steps=8"]) == 1
+    assert "teacher_steps=2, now asked for 8" in capsys.readouterr().err
+
+
 def test_what_training_cannot_begin_with(tmp_path, capsys, data, pipeline):
     base = ("train", f"data={data}", f"out={tmp_path}", "steps=1")
     assert "autoencoder=FOLDER" in refused(capsys, *base, "stage=causalize", f"world_model={pipeline / 'unet'}")

@@ -98,6 +98,16 @@ def ddim_step(
     return torch.where(held, x, moved)
 
 
+def clean_between(x: Tensor, moved: Tensor, now: Tensor, after: Tensor, schedule: Schedule) -> Tensor:
+    """The clean prediction with which one deterministic `ddim_step` leads from `x` at level `now` to `moved` at the lower `after`.
+
+    Solves x' = s' clean + (sigma'/sigma) (x - s clean) for clean, s being alpha times shrink; at `after` 0 it is `moved` itself.
+    """
+    signal, signal_after = (schedule.alpha(level) * schedule.shrink(level) for level in (now, after))
+    carried = schedule.sigma(after) / schedule.sigma(now)
+    return (moved - spread(carried, x) * x) / spread(signal_after - carried * signal, x)
+
+
 def added_noise(now: Tensor, after: Tensor, schedule: Schedule, eta: float) -> Tensor:
     """Standard deviation of the noise that a step adds: s = eta (sigma'/sigma) sqrt(sigma^2 - (alpha/alpha')^2 sigma'^2).
 

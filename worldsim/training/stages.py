@@ -1,8 +1,8 @@
-"""The stages a world model is made in: autoencoder, pretrain, causalize, posttrain, self-context. Knows nothing about commands.
+"""The stages a world model is made in: autoencoder, pretrain, causalize, posttrain, self-context, distill. Knows nothing about commands.
 
 Vid2World's recipe at a small size: a bidirectional, action-free video diffusion model is pretrained, causalized with its
-weights transferred, and post-trained with independent noise levels and action dropout; last, it learns to continue from its
-own imperfect frames.
+weights transferred, and post-trained with independent noise levels and action dropout; then it learns to continue from its
+own imperfect frames. Distillation to fewer sampling steps (`worldsim.training.distill`) may come last.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,8 +36,15 @@ STAGES = {
     "causalize": StageDefaults(0, 8, 1e-3),
     "posttrain": StageDefaults(1433, 8, 1e-3),
     "self-context": StageDefaults(2511, 12, 8e-4),
+    "distill": StageDefaults(200, 6, 3e-4),
 }
-BEFORE = {"pretrain": "autoencoder", "causalize": "pretrain", "posttrain": "causalize", "self-context": "posttrain"}
+BEFORE = {  # a stage begins at the first of these that has been trained
+    "pretrain": ("autoencoder",),
+    "causalize": ("pretrain",),
+    "posttrain": ("causalize",),
+    "self-context": ("posttrain",),
+    "distill": ("self-context", "posttrain"),
+}
 
 
 @dataclass(frozen=True)
