@@ -1,4 +1,4 @@
-"""Other projects' world models beside ours, timed in one process. Their code is imported from a checkout that the user names; none is ours."""
+"""Other projects' world models beside ours, timed in one process, imported from checkouts that the user names; nothing of theirs is here."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,13 @@ from worldsim.registry import did_you_mean
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from worldsim.experiments.peers.quality import Quality
+
 PEERS = {name: f"worldsim.experiments.peers.{name}" for name in ("diamond", "worldgym")}
 APART = 0.10  # parameters may differ by this share of the peer's
 
 
-def compare(name: str, path: str, *, lanes: Sequence[int] = (1, 8), repeats: int = 5, quality: Any = None) -> dict[str, Any]:
+def compare(name: str, path: str, *, lanes: Sequence[int] = (1, 8), repeats: int = 5, quality: "Quality | None" = None) -> dict[str, Any]:
     """CPU milliseconds per frame and lane of a peer and of our model of its size, on one thread in float32, run in turn.
 
     Args:
@@ -42,7 +44,9 @@ def compare(name: str, path: str, *, lanes: Sequence[int] = (1, 8), repeats: int
     with one_thread():
         peer = module.load(path)
         found = _facts(name, module, peer) | {"repeats": repeats, "load": os.getloadavg()[0]}
-        return found | {"rows": [row for count in lanes for row in _rows(module, peer, count, repeats)]}
+        found["rows"] = [row for count in lanes for row in _rows(module, peer, count, repeats)]
+        found["quality"] = None if quality is None else _quality(name, path, quality)
+    return found | ({} if quality else {"quality_reason": "not asked for; it takes twice quality.seconds and some minutes"})
 
 
 def _facts(name: str, module: ModuleType, peer: Any) -> dict[str, Any]:
@@ -86,6 +90,19 @@ def _rows(module: ModuleType, peer: Any, lanes: int, repeats: int) -> list[dict[
         }
         for i, (which, setting) in enumerate(kinds)
     ]
+
+
+def _quality(name: str, path: str, quality: "Quality") -> dict[str, Any]:
+    """What both sides learn in the same processor time, trained one after the other."""
+    from worldsim.experiments.peers.learners import OwnLearner, shipped_autoencoder
+    from worldsim.experiments.peers.quality import measure, read
+
+    module, recordings, autoencoder = import_module(f"{PEERS[name]}_learner"), read(quality), shipped_autoencoder()
+    makers = {
+        name: lambda: module.learner(path, recordings, autoencoder),
+        "ours": lambda: OwnLearner(module.OWN, recordings, autoencoder),
+    }
+    return {"about": module.ABOUT} | measure(makers, recordings, quality)
 
 
 def table(found: Mapping[str, Any]) -> "Table":

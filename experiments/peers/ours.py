@@ -23,6 +23,9 @@ class Setting:
     steps: int
     guided: bool
 
+    def __str__(self) -> str:
+        return f"{self.steps} steps{', guided' if self.guided else ''}"
+
     def sampler(self) -> Sampler:
         """As options of the simulator; features of history are kept."""
         return Sampler(steps=self.steps, guidance=GUIDANCE if self.guided else 1.0, history="stream")
