@@ -1,4 +1,4 @@
-"""Other projects' world models beside ours, timed in one process, imported from checkouts that the user names; nothing of theirs is here."""
+"""Other projects' world models beside ours, timed in one process and imported from checkouts that the user names; none of it is here."""
 
 import os
 from collections.abc import Mapping, Sequence

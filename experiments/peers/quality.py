@@ -79,22 +79,26 @@ def read(quality: Quality) -> Recordings:
     """Read both folders; each held-out episode is entered at a random place.
 
     Raises:
-        InvalidInput, DamagedFile: no episodes there, or broken ones.
+        InvalidInput, DamagedFile: no episodes there, of another split, or broken ones.
     """
-    held_out, rng = _spread(quality.validation, quality.episodes), np.random.default_rng(quality.seed)
+    held_out, rng = _spread(quality.validation, "validation", quality.episodes), np.random.default_rng(quality.seed)
     length = GIVEN + max(STEPS)
     begins = [int(rng.integers(0, len(each.frames) - length + 1)) for each in held_out]
     frames = np.stack([each.frames[at : at + length] for at, each in zip(begins, held_out, strict=True)])
     actions = np.stack([each.actions[at : at + length - 1] for at, each in zip(begins, held_out, strict=True)])
-    return Recordings(_spread(quality.train, quality.train_episodes), frames, actions, action_spec(Path(quality.train)))
+    return Recordings(_spread(quality.train, "train", quality.train_episodes), frames, actions, action_spec(Path(quality.train)))
 
 
-def _spread(folder: str, count: int) -> list[Trajectory]:
-    """`count` episodes, evenly spread over those of a folder, or all where there are fewer."""
+def _spread(folder: str, split: str, count: int) -> list[Trajectory]:
+    """`count` episodes of a split, evenly spread over those of its folder, or all where there are fewer."""
+    from worldsim.data.splits import require_split
     from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
 
     paths = trajectory_paths(folder)
-    return [read_trajectory(paths[i]) for i in np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int)]
+    found = [read_trajectory(paths[i]) for i in np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int)]
+    for trajectory in found:
+        require_split(trajectory.seed, split)
+    return found
 
 
 def learnt(make: Callable[[], Learner], seconds: float, seed: int) -> tuple[Learner, dict[str, Any]]:
