@@ -10,7 +10,7 @@ import torch
 
 from worldsim.data.trajectory_file import write_trajectory
 from worldsim.errors import InvalidInput, MissingDependency, UnknownName
-from worldsim.experiments.peers import PEERS, compare, diamond, diamond_learner, table, timing, worldgym, worldgym_learner
+from worldsim.experiments.peers import PEERS, compare, diamond, diamond_learner, quality_table, table, timing, worldgym, worldgym_learner
 from worldsim.experiments.peers.borrowed import PeerMissing
 from worldsim.experiments.peers.learners import OwnKind, actions_into
 from worldsim.experiments.peers.ours import OwnModel, Setting, wake
@@ -180,6 +180,7 @@ def test_a_row_for_each_number_of_lanes_and_setting(tmp_path, capfd, name):
         "quality_reason",
     }
     assert found["quality"] is None
+    assert quality_table(found) is None
     assert (found["threads"], found["dtype"]) == (1, "float32")
     kinds = [(row["lanes"], row["ours_steps"], row["ours_guided"]) for row in found["rows"]]
     assert kinds == [(lanes, setting.steps, setting.guided) for lanes in (1, 2) for setting in SETTINGS[name]]
@@ -305,6 +306,7 @@ def test_quality_stands_beside_the_speed(tmp_path, monkeypatch, quality, ticking
     assert all(len(each) == 3 and np.isfinite(each).all() for each in scores.values())
     assert {who: facts["iterations"] for who, facts in found["quality"]["trained"].items()} == {name: 2, "ours": 2}
     assert "quality_reason" not in found
+    assert quality_table(found).row_count == len(scores)
 
 
 def test_quality_refuses_episodes_of_another_split(tmp_path, quality):

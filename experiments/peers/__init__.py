@@ -118,3 +118,21 @@ def table(found: Mapping[str, Any]) -> "Table":
         ours = (row["ours"], str(row["ours_steps"]), "yes" if row["ours_guided"] else "no", f"{row['ours_ms']:.1f}")
         shown.add_row(str(row["lanes"]), str(row["peer_steps"]), f"{row['peer_ms']:.1f}", *ours, f"{row['ratio']:.1f}x")
     return shown
+
+
+def quality_table(found: Mapping[str, Any]) -> "Table | None":
+    """What `compare` found of quality, for people; None where it did not look."""
+    from rich.table import Table
+
+    quality = found["quality"]
+    if quality is None:
+        return None
+    shown = Table(
+        title=f"PSNR (dB) of {quality['held_out_episodes']} held-out continuations, {quality['seconds']:g} CPU s of training each"
+    )
+    shown.add_column("")
+    for step in quality["steps"]:
+        shown.add_column(f"frame {step}", justify="right")
+    for name, scores in quality["psnr"].items():
+        shown.add_row(name, *(f"{each:.2f}" for each in scores))
+    return shown
