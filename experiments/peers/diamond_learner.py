@@ -17,7 +17,8 @@ OWN = OwnKind(VideoUNetConfig(channels=(64, 128)), clip=12, settings=SETTINGS)
 NOISE = {"loc": -0.4, "scale": 1.2, "sigma_min": 2e-3, "sigma_max": 20}  # of its training configuration
 ABOUT = (
     "both are given 4 true frames and the recorded actions; DIAMOND takes our actions through a linear layer in place of its table of "
-    "18 buttons; its batch (4) and learning rate (1e-3) are the best of three tried for so short a training, ours the shipped ones; our autoencoder came trained, outside the budget"
+    "18 buttons; its batch (4) and learning rate (1e-3) are the best of three tried for so short a training, ours are those of our stage "
+    "posttrain; our autoencoder came trained, outside the budget"
 )
 
 
