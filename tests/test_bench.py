@@ -1,6 +1,8 @@
 """`worldsim bench`: what it writes, at tiny size. No timing is asserted."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -150,3 +152,27 @@ def test_a_missing_checkout_is_skipped_with_its_line(inside):
     found = bench("parts=[peers]", "--peer", "diamond=nowhere")
     assert "nowhere" in found["peers_skipped"]["diamond"]
     assert found["peers"] == {}
+
+
+RECORDER = """#!/bin/sh
+if [ "$2" = worldsim.experiments.cli ]; then
+    shift 2
+    echo "$@" >> "$CALLS"
+    touch "${2#out=}"
+fi
+"""
+
+
+@pytest.mark.parametrize(("job", "benches"), [("drawer_bench", 4), ("vid2world_bench", 6)])
+def test_the_jobs_for_a_gpu_ask_for_what_there_is_and_only_once(tmp_path, capsys, job, benches):
+    recorder = tmp_path / "python"
+    recorder.write_text(RECORDER)
+    recorder.chmod(0o755)
+    given = {"PYTHON": str(recorder), "CALLS": str(tmp_path / "calls"), "OUT": str(tmp_path / "out")}
+    script = Path(__file__).parents[1] / "experiments" / "gpu" / f"{job}.sh"
+    for _ in range(2):
+        subprocess.run(["bash", str(script)], env={**os.environ, **given}, check=True, capture_output=True)
+    calls = [line.split() for line in (tmp_path / "calls").read_text().splitlines()]
+    assert len(calls) == benches
+    assert all("device=cuda" in call and cli.main([*call, "--cfg", "job"]) == 0 for call in calls)
+    assert len(list((tmp_path / "out").glob("*.json"))) == benches

@@ -38,6 +38,7 @@ def measure_frames(subject: Subject, config: BenchConfig) -> dict[str, Any]:
         "frame_ms": own,
         "frame_cpu_ms": cpu,
         "frame_wall_ms": wall,
+        "fps": {history: {steps: 1000 / each for steps, each in by_steps.items()} for history, by_steps in wall.items()},
         "speedup": _ratios(own),
         **(made | {"composed_speedup": _ratios(made["composed_ms"])} if made["composed_ms"] else {}),
         **rates,
