@@ -22,7 +22,7 @@ def require_files(folder: Path, needed: str, peer: str, source: str) -> None:
         PeerMissing: naming the folder, the file and where the peer is to be had.
     """
     if not (folder / needed).is_file():
-        raise PeerMissing(f"{folder} holds no {needed}, expected a checkout of {peer} ({source}); type peers.{peer}=FOLDER")
+        raise PeerMissing(f"{folder} holds no {needed}, expected a checkout of {peer} ({source}); type peer_{peer}=FOLDER")
 
 
 @contextmanager
