@@ -153,7 +153,7 @@ def quality(tmp_path):
             frames = rng.integers(0, 256, (18, 64, 64, 3), dtype=np.uint8)
             actions = rng.uniform(-1, 1, (17, 3)).astype(np.float32)
             write_trajectory(tmp_path / split / f"{i}.h5", Trajectory("drawer", frames, actions, seed=base + i))
-    return Quality(str(tmp_path / "train"), str(tmp_path / "validation"), seconds=2.5, episodes=2)
+    return Quality.of(tmp_path, seconds=2.5, episodes=2)
 
 
 @pytest.fixture

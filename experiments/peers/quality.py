@@ -39,6 +39,13 @@ class Quality:
     episodes: int = 40
     seed: int = 0
 
+    @classmethod
+    def of(cls, data: str | Path, **values: Any) -> "Quality":
+        """From a folder that is divided into splits, as `worldsim collect` makes it."""
+        from worldsim.data.splits import split_folder
+
+        return cls(str(split_folder(data, "train")), str(split_folder(data, "validation")), **values)
+
 
 class Learner(Protocol):
     """A model with its own loss that continues given frames."""

@@ -1,5 +1,6 @@
 """WorldGym's diffusion transformer (Quevedo et al. 2025), from a checkout of it and made small: its sampler, timed as it is."""
 
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -76,7 +77,7 @@ def load(path: str, *, channels: int = LATENT[2], action: int = ACTION) -> World
     with importing_from(folder, ("model", "diffusion")):
         (transformer,) = imported("model", "worldgym", COMMIT, "DiT")
         (diffusion,) = imported("diffusion", "worldgym", COMMIT, "Diffusion")
-        vars(__import__("diffusion"))["tqdm"] = partial(tqdm, disable=True)  # what TQDM_DISABLE=1 does where tqdm is not loaded yet
+        sys.modules["diffusion"].tqdm = partial(tqdm, disable=True)  # what TQDM_DISABLE=1 does where tqdm is not loaded yet
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = transformer(in_channels=channels, action_dim=action, **SMALL)
