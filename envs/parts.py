@@ -10,13 +10,12 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from worldsim.errors import DamagedFile, InvalidInput, UnknownName
-from worldsim.options import SamplerKeys
+from worldsim.options import MODEL_KEYS, ModelKeys, check_choices, model_options
 from worldsim.registry import did_you_mean
 from worldsim.types import Task, Verifier, WorldModel, WorldSpec
 
 RENDER_MODES = ("rgb_array",)
 DETERMINISM = ("fast", "strict")
-PRECISIONS = ("auto", "fp32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class Keywords:
-    """The keywords shared by `WorldEnv`, `WorldVectorEnv` and `WorldVecEnv`, beside those of `worldsim.options.SamplerKeys`.
+    """The keywords shared by `WorldEnv`, `WorldVectorEnv` and `WorldVecEnv`, beside `worldsim.options.ModelKeys`.
 
     Attributes:
         world_model: name, path, or a `WorldModel`.
@@ -49,10 +48,10 @@ class Keywords:
         verifier: name, path, or a `Verifier`; None gives reward 0 and no success.
         horizon: steps until truncation; None is the task's.
         device: where a loaded world model runs.
-        precision: number format of a loaded world model: "auto", "fp32" or "bf16".
         determinism: "strict" computes each lane by itself, with one torch thread and deterministic kernels, so that a lane is bit for bit
             the same in every batch; "fast" computes all lanes together, and a batch of another size may round another way.
-        sampler: how a loaded world model draws frames (steps, guidance, history, window, ...); what is None is the model's own.
+        model: how a loaded world model draws frames (steps, guidance, history, window, ...; what is None is the model's own) and is run
+            (precision, compile, channels_last, decoder).
     """
 
     world_model: Any = "drawer"
@@ -60,9 +59,8 @@ class Keywords:
     verifier: Any = None
     horizon: int | None = None
     device: str = "cpu"
-    precision: str = "auto"
     determinism: str = "fast"
-    sampler: SamplerKeys = field(default_factory=SamplerKeys)
+    model: ModelKeys = field(default_factory=ModelKeys)
 
     def build(self) -> Parts:
         """Load what was given by name or path; objects pass through untouched.
@@ -71,16 +69,15 @@ class Keywords:
             WorldsimError: an unknown name or word, a horizon below 1, a task whose frames the world model cannot take, or a
                 keyword that says how to load a world model beside one that is built already.
         """
-        for name, known in (("determinism", DETERMINISM), ("precision", PRECISIONS)):
-            if getattr(self, name) not in known:
-                raise UnknownName(f'unknown {name} "{getattr(self, name)}"; {did_you_mean(str(getattr(self, name)), known)}')
+        check_choices(self.model)
+        if self.determinism not in DETERMINISM:
+            raise UnknownName(f'unknown determinism "{self.determinism}"; {did_you_mean(str(self.determinism), DETERMINISM)}')
         task = self._task()
         horizon = task.horizon if self.horizon is None else self.horizon
         return Parts(self._world_model(), task, self._verifier(), horizon, self.determinism == "strict")
 
     def _world_model(self) -> WorldModel:
-        options = vars(self.sampler) | {"precision": None if self.precision == "auto" else self.precision}
-        options = {name: value for name, value in options.items() if value is not None}
+        options = model_options(self.model)
         if isinstance(self.world_model, (str, Path)):
             from worldsim.load import load_world_model
 
@@ -127,13 +124,12 @@ def build_parts(keywords: Mapping[str, Any]) -> Parts:
         UnknownName: a keyword that no world environment has.
         WorldsimError: whatever loading a part says.
     """
-    sampler = {each.name for each in fields(SamplerKeys)}
-    known = sampler | {each.name for each in fields(Keywords)} - {"sampler"}
+    known = {*MODEL_KEYS, *(each.name for each in fields(Keywords))} - {"model"}
     for name in keywords:
         if name not in known:
             raise UnknownName(f'a world environment has no keyword "{name}"; {did_you_mean(name, known)}')
-    given = SamplerKeys(**{name: value for name, value in keywords.items() if name in sampler})
-    return Keywords(**{name: value for name, value in keywords.items() if name not in sampler}, sampler=given).build()
+    model = ModelKeys(**{name: value for name, value in keywords.items() if name in MODEL_KEYS})
+    return Keywords(**{name: value for name, value in keywords.items() if name not in MODEL_KEYS}, model=model).build()
 
 
 def spaces_of(spec: WorldSpec) -> tuple[Box, Box]:

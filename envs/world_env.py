@@ -21,8 +21,8 @@ class WorldEnv(gymnasium.Env):
 
     Args:
         render_mode: None or "rgb_array".
-        **keywords: world_model, task, verifier, horizon, device, precision, determinism (see `worldsim.envs.parts.Keywords`), and how
-            frames are drawn: steps, guidance, history, window and so on (`worldsim.options.SamplerKeys`).
+        **keywords: world_model, task, verifier, horizon, device, determinism (see `worldsim.envs.parts.Keywords`), and how frames are
+            drawn and networks are run: steps, guidance, history, window, precision, compile and so on (`worldsim.options.ModelKeys`).
 
     Raises:
         WorldsimError: an unknown keyword or name, or parts that do not fit one another.

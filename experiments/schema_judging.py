@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from worldsim.experiments.options import CPU_OR_CUDA, REQUIRED, SEED, THREADS, option
-from worldsim.options import SamplerKeys
+from worldsim.options import ModelKeys
 
 
 @dataclass
-class EvaluateConfig(SamplerKeys):
+class EvaluateConfig(ModelKeys):
     """Keys of `worldsim evaluate`."""
 
     world_model: str = option("drawer", "name or checkpoint of the world model to act in")
@@ -21,7 +21,6 @@ class EvaluateConfig(SamplerKeys):
     batch: int = option(25, "episodes stepped together", least=1)
     horizon: int | None = option(None, "steps per episode; null takes the task's", least=1)
     device: str = option("cpu", CPU_OR_CUDA)
-    precision: str = option("auto", "number format of the network", choices=("auto", "fp32", "bf16"))
     determinism: str = option(
         "fast", "strict is bit-identical on one machine, whatever the batch, and several times slower", choices=("fast", "strict")
     )
@@ -32,7 +31,7 @@ class EvaluateConfig(SamplerKeys):
 
 
 @dataclass
-class ReplayConfig(SamplerKeys):
+class ReplayConfig(ModelKeys):
     """Keys of `worldsim replay`."""
 
     world_model: str = option("drawer", "name or checkpoint of the world model to act in")
@@ -46,12 +45,11 @@ class ReplayConfig(SamplerKeys):
     batch: int = option(25, "episodes stepped together", least=1)
     out: str | None = option(None, "folder for the numbers and the videos, may be a run folder; null prints only")
     device: str = option("cpu", CPU_OR_CUDA)
-    precision: str = option("auto", "number format of the network", choices=("auto", "fp32", "bf16"))
     threads: int = option(0, THREADS, least=0)
 
 
 @dataclass
-class EvaluateVideoConfig(SamplerKeys):
+class EvaluateVideoConfig(ModelKeys):
     """Keys of `worldsim evaluate-video`."""
 
     world_model: str = option("drawer", "name or checkpoint of the world model that predicts")
@@ -70,7 +68,6 @@ class EvaluateVideoConfig(SamplerKeys):
     batch: int = option(25, "clips predicted together", least=1)
     out: str | None = option(None, "folder for numbers, clip list and pictures; null prints only")
     device: str = option("cpu", CPU_OR_CUDA)
-    precision: str = option("auto", "number format of the network", choices=("auto", "fp32", "bf16"))
     threads: int = option(0, THREADS, least=0)
 
 

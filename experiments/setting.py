@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
+from worldsim.data.files import digest_of, sha256_of
 from worldsim.data.tasks import digest_of_starts
 from worldsim.errors import InvalidInput
 from worldsim.evaluate import Cast, Episode, Genuine, Imagined, plan
@@ -20,7 +22,7 @@ from worldsim.load import (
     part_name,
     shipped_panel,
 )
-from worldsim.options import SamplerKeys
+from worldsim.options import SamplerKeys, model_options
 from worldsim.registry import POLICIES, TRUTHS, VERIFIERS, WORLD_MODELS
 from worldsim.types import Policy, Task, Verifier, WorldModel, WorldSpec
 
@@ -129,22 +131,31 @@ def world_model_facts(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def sampler_facts(model_config: dict[str, Any], config: Any) -> dict[str, Any]:
-    """How frames are drawn: the checkpoint's sampler with what `config` replaces, and the precision that "auto" means here."""
+    """How frames are drawn: the checkpoint's sampler with what `config` replaces, the precision that "auto" means here, the decoder."""
     from worldsim.models.cpu import choose_precision
     from worldsim.simulator import stored_sampler
 
-    given = {key: getattr(config, key) for key in SAMPLER_KEYS}
-    replaced = {key: value for key, value in given.items() if value is not None}
+    replaced = {key: value for key, value in model_options(config).items() if key in SAMPLER_KEYS}
     stored = stored_sampler(model_config) if model_config else {}
-    return stored | replaced | {"precision": choose_precision(config.precision, config.device)}
+    decoder = {"decoder": _decoder_hash(config.decoder)} if config.decoder else {}
+    return stored | replaced | {"precision": choose_precision(config.precision, config.device)} | decoder
+
+
+def _decoder_hash(folder: str) -> str:
+    """What a decoder is known by: the hash of its weights.
+
+    Raises:
+        InvalidInput: no weights there.
+    """
+    files = sorted(Path(folder).glob("*.safetensors"))
+    if not files:
+        raise InvalidInput(f"decoder {folder} holds no safetensors file, expected an AutoencoderTiny folder of diffusers' save_pretrained")
+    return digest_of([sha256_of(file) for file in files])
 
 
 def open_model(config: Any) -> WorldModel:
-    """The world model that `config` asks for, with its sampler's options."""
-    options = {key: getattr(config, key) for key in SAMPLER_KEYS}
-    if config.precision != "auto":
-        options["precision"] = config.precision
-    return load_world_model(config.world_model, device=config.device, **options)
+    """The world model that `config` asks for, drawn and run as it says."""
+    return load_world_model(config.world_model, device=config.device, **model_options(config))
 
 
 def verifier_name(given: str | None, model_config: dict[str, Any]) -> str:
@@ -173,7 +184,10 @@ def check_verifier_frames(spec: str, world: WorldSpec) -> None:
 
 def _pinned(config: EvaluateConfig) -> dict[str, Any]:
     """What strict episodes also depend on."""
-    return {"determinism": "strict", "threads": config.threads or 1} if config.determinism == "strict" else {}
+    if config.determinism != "strict":
+        return {}
+    engine = {key: getattr(config, key) for key in ("compile", "channels_last")}
+    return {"determinism": "strict", "threads": config.threads or 1} | engine
 
 
 def _task(config: EvaluateConfig) -> Task:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 import small_unets
@@ -12,7 +13,10 @@ import torch
 from diffusers import AutoencoderTiny
 from torch import nn
 
+import worldsim.envs  # noqa: F401  (announces the ids)
 from worldsim.errors import InvalidInput, UnknownName
+from worldsim.experiments.schema import EvaluateConfig
+from worldsim.experiments.setting import open_model, sampler_facts
 from worldsim.load import load_world_model
 from worldsim.models.blocks import TemporalConv
 from worldsim.models.diffusers_unet import DiffusersUNetConfig
@@ -119,6 +123,22 @@ def test_what_an_engine_cannot_do(folder):
         load_world_model(folder, compile="defualt")
     with pytest.raises(UnknownName, match='unknown precision "fp16"'):
         load_world_model(folder, precision="fp16")
+
+
+def test_environments_and_commands_pass_the_options_on(folder, tmp_path):
+    decoder = tiny_decoder(tmp_path / "decoder")
+    given = {"precision": "bf16", "channels_last": True, "decoder": str(decoder), "steps": 3}
+    env = gymnasium.make("worldsim/World-v0", world_model=str(folder), task=str(tiny.task_file(tmp_path / "task.h5")), **given)
+    model = env.unwrapped.world_model
+    assert (model.precision, model.sampler.steps, type(model.autoencoder).__name__) == ("bf16", 3, "TinyDecoded")
+    env.reset(seed=0)
+    assert env.step(env.action_space.sample())[0].shape == (16, 16, 3)
+    config = EvaluateConfig(world_model=str(folder), **given)
+    assert vars(open_model(config).sampler) == vars(model.sampler)
+    facts = [sampler_facts({}, EvaluateConfig(**{**given, "decoder": path})) for path in (str(decoder), None)]
+    assert facts[0] == facts[1] | {"decoder": facts[0]["decoder"]}  # what a run is known by names the decoder by its hash
+    with pytest.raises(InvalidInput, match="holds no safetensors file"):
+        sampler_facts({}, EvaluateConfig(decoder=str(tmp_path)))
 
 
 def tiny_decoder(folder: Path, channels: int = 4, levels: int = 4) -> Path:

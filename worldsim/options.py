@@ -1,8 +1,11 @@
-"""One key of a command or an environment: its default, its meaning and what it accepts; and the keys that say how frames are drawn."""
+"""One key of a command or an environment: its default, its meaning and what it accepts; and the keys by which a world model is loaded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+from worldsim.errors import UnknownName
+from worldsim.registry import did_you_mean
 
 
 def option(default: Any, meaning: str, *, choices: Sequence[str] = (), least: float | None = None) -> Any:
@@ -28,3 +31,40 @@ class SamplerKeys:
     rescale: float | None = option(None, "share of the spread from before guidance that is restored", least=0)
     rescale_over: str | None = option(None, "frames whose spread that is: the newest, or all in the window", choices=("frame", "clip"))
     eta: float | None = option(None, "0 is deterministic, 1 is ancestral sampling", least=0)
+
+
+@dataclass
+class EngineKeys:
+    """How networks are run, for all that runs them: `worldsim.models.engine.Engine`, and the decoder."""
+
+    precision: str = option("auto", "number format of the network; auto is bf16 where the device has it", choices=("auto", "fp32", "bf16"))
+    compile: str = option(
+        "none", "torch.compile, which takes a minute or more at first; cudagraphs for a GPU", choices=("none", "default", "cudagraphs")
+    )
+    channels_last: bool = option(default=False, meaning="hold the weights of 2-D convolutions with their channels last")
+    decoder: str | None = option(None, "folder of a small decoder (diffusers' AutoencoderTiny) in place of the world model's own")
+
+
+@dataclass
+class ModelKeys(SamplerKeys, EngineKeys):
+    """All that a world model may be loaded with."""
+
+
+MODEL_KEYS = tuple(each.name for each in fields(ModelKeys))
+
+
+def model_options(keys: Any) -> dict[str, Any]:
+    """Of an object that has the `ModelKeys` among its attributes, those that were set: options of `load_world_model`."""
+    return {each.name: getattr(keys, each.name) for each in fields(ModelKeys) if getattr(keys, each.name) != each.default}
+
+
+def check_choices(keys: Any) -> None:
+    """Refuse a word that a key does not accept.
+
+    Raises:
+        UnknownName: with the closest word that it does.
+    """
+    for each in fields(keys):
+        value, known = getattr(keys, each.name), each.metadata["choices"]
+        if known and value is not None and value not in known:
+            raise UnknownName(f'unknown {each.name} "{value}"; {did_you_mean(str(value), known)}')
