@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worldsim.experiments.options import CPU_OR_CUDA, REQUIRED, SEED, THREADS, option
-from worldsim.options import ModelKeys
+from worldsim.options import EngineKeys, ModelKeys
 
 
 @dataclass
@@ -88,7 +88,7 @@ class DemoConfig:
 
 
 @dataclass
-class BenchConfig:
+class BenchConfig(EngineKeys):
     """Keys of `worldsim bench`."""
 
     out: str = option("bench.json", "file that the timings are written to")
@@ -119,12 +119,7 @@ class BenchConfig:
     peer_diamond: str | None = option(None, "checkout of DIAMOND to time beside ours; also --peer diamond=FOLDER")
     peer_worldgym: str | None = option(None, "checkout of WorldGym to time beside ours; also --peer worldgym=FOLDER")
     quality_seconds: float = option(0.0, "processor time in which peers and ours are trained to be compared in quality; 0 is none", least=0)
-    quality_train: str | None = option(None, "folder of recorded episodes that they are trained on")
-    quality_validation: str | None = option(None, "folder of recorded episodes that they are scored on")
-    precision: str = option("auto", "number format of the network", choices=("auto", "fp32", "bf16"))
-    compile: str = option("none", "torch.compile, or that with CUDA graphs", choices=("none", "default", "cudagraphs"))
-    channels_last: bool = option(default=False, meaning="hold the weights of convolutions with their channels last")
-    decoder: str | None = option(None, "folder of a small decoder to use in place of the world model's own")
+    quality_data: str | None = option(None, "folder of recordings that they learn from, with its train and validation splits")
     device: str = option("cpu", CPU_OR_CUDA)
     peak_tflops: float | None = option(None, "peak of the device, to set what is reached beside it", least=1)
     threads: int = option(0, THREADS, least=0)

@@ -133,7 +133,7 @@ def test_a_product_and_its_sum_are_two_operations():
         (["preset=drawr"], 'unknown world model "drawr"'),
         (["preset=unet"], "expected a preset"),
         (["parts=[frame]"], 'unknown parts "frame"'),
-        (["parts=[peers]", "quality_seconds=1"], "type quality_train=FOLDER"),
+        (["parts=[peers]", "quality_seconds=1"], "type quality_data=FOLDER"),
         (["--peer", "diamond"], 'type "--peer diamond=FOLDER"'),
         (["--peer", "dimond=here"], 'bench has no key "peer_dimond"'),
         (["compile=cudagraphs", "preset=tiny"], "needs a GPU"),

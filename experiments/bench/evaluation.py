@@ -4,12 +4,14 @@ import io
 import json
 import tempfile
 from contextlib import redirect_stdout
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from worldsim.errors import WorldsimError
 from worldsim.experiments.schema import BenchConfig, EvaluateConfig
 from worldsim.load import shipped_panel
+from worldsim.options import EngineKeys
 
 
 def measure_evaluation(config: BenchConfig) -> dict[str, Any]:
@@ -44,7 +46,7 @@ def _asked(config: BenchConfig, panel: list[Any], folder: Path) -> EvaluateConfi
         episodes=config.episodes,
         batch=config.evaluation_batch,
         device=config.device,
-        precision=config.precision,
+        **{key.name: getattr(config, key.name) for key in fields(EngineKeys)},
         threads=config.threads,
         run=str(folder),
         report=False,

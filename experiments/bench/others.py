@@ -34,6 +34,6 @@ def _quality(config: BenchConfig) -> Any:
 
     if not config.quality_seconds:
         return None
-    if not (config.quality_train and config.quality_validation):
-        raise InvalidInput("quality_seconds needs recordings; type quality_train=FOLDER quality_validation=FOLDER, see: worldsim collect")
-    return Quality(config.quality_train, config.quality_validation, seconds=config.quality_seconds)
+    if not config.quality_data:
+        raise InvalidInput("quality_seconds needs recordings; type quality_data=FOLDER, see: worldsim collect")
+    return Quality.of(config.quality_data, seconds=config.quality_seconds)
