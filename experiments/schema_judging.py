@@ -98,7 +98,7 @@ class BenchConfig(EngineKeys):
         choices=("memory", "frames", "env", "evaluation", "peers"),
     )
     world_model: str = option("drawer", "name or checkpoint of the world model to time")
-    preset: str | None = option(None, "sizes to time with random weights in its place, for example dynamicrafter_small or rt1")
+    preset: str | None = option(None, "sizes to time in the model alone with random weights in its place, as dynamicrafter_small or rt1")
     histories: list[str] = option(
         ["stream", "block", "window", "recompute"],
         "ways to keep the past to time in the model alone",
@@ -106,7 +106,7 @@ class BenchConfig(EngineKeys):
     )
     steps: list[int] = option([1, 2, 4, 10], "numbers of denoising steps to time in the model alone", least=1)
     composed: list[int] = option([], "further numbers of steps, whose time is put together from those measured", least=1)
-    guidance: float | None = option(None, "action guidance; 1 is none, null takes the checkpoint's", least=0)
+    guidance: float | None = option(None, "action guidance in the model alone; 1 is none, null takes its own", least=0)
     batch: int = option(1, "lanes in the timing of the model alone", least=1)
     lanes: list[int] = option([1, 8, 32], "numbers of parallel worlds to time in the environment", least=1)
     frames: int = option(0, "frames per lane in each timing; 0 is as many as pass until their cost repeats", least=0)

@@ -54,8 +54,8 @@ def test_every_part_writes_its_keys(inside, capsys):
     assert (found["composed_from"], found["frames_in_window"], found["guidance"]) == ([1, 3], 5, 2.0)
     assert found["env_fps"].keys() == found["env_fps_wall"].keys() == found["peak_mib"].keys() == {"1", "2"}
     assert min(found["overhead"], found["overhead_ms"], *found["env_fps"].values(), *found["peak_mib"].values()) > 0
-    assert found["cache_values_per_lane"] == found["cache_values_formula"]
-    assert found["cache_bytes_per_lane"] == 4 * found["cache_values_formula"]
+    cache = found["cache"]
+    assert cache["bytes_per_lane"] == 4 * cache["values_per_lane"] == 4 * cache["values_formula"]
     assert set(found["evaluation"]["shares"]) == {"world_model", "policy", "verifier", "other"}
     assert found["evaluation"]["rollouts_per_hour"] > 0
     assert found["peers_skipped"].keys() == set(PEERS)
@@ -71,24 +71,23 @@ def test_a_part_alone_leaves_the_others_out(inside):
     assert not {"frame_ms", "peak_mib", "evaluation", "evaluation_skipped", "peers", "peers_skipped"} & found.keys()
 
 
-def test_a_world_of_another_size_has_no_evaluation_and_random_weights_neither(inside):
+def test_a_world_of_another_size_has_no_evaluation(inside):
     assert "64 x 64" in bench("world_model=world", "parts=[evaluation]")["evaluation_skipped"]
-    assert "random weights" in bench("preset=tiny", "parts=[evaluation]")["evaluation_skipped"]
 
 
 def test_a_preset_is_timed_on_random_weights_none_of_them_silent(inside):
-    found = bench("preset=tiny", "parts=[memory,frames]", "steps=[1]", "lanes=[1]", "peak_tflops=790")
-    assert found["world_model"]["random"]
+    found = bench("preset=tiny", "parts=[frames]", "steps=[1]", "peak_tflops=790")
+    assert found["frames_model"]["random"]
     assert found["share_of_peak"]["stream"]["1"] == pytest.approx(found["tflops"]["stream"]["1"] / 790)
     assert all(parameter.any() for parameter in subject_of(BenchConfig(preset="tiny")).network.parameters())
 
 
 def test_the_authors_network_is_timed_too(inside):
     Path("authors.yaml").write_text(AUTHORS)
-    found = bench("preset=authors.yaml", "steps=[1]", "lanes=[1]", "histories=[stream,recompute]", "parts=[memory,frames,env]")
+    found = bench("preset=authors.yaml", "steps=[1]", "histories=[stream,recompute]", "parts=[frames]")
     assert found["frame_ms"].keys() == {"stream", "recompute"}
-    assert found["cache_values_formula"] is None
-    assert "vid2world" in found["cache_formula_reason"]
+    assert found["frames_cache"]["values_formula"] is None
+    assert "vid2world" in found["frames_cache"]["formula_reason"]
 
 
 def test_the_prototype_has_the_size_that_the_ratios_are_asked_of():
@@ -130,13 +129,13 @@ def test_a_product_and_its_sum_are_two_operations():
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["preset=drawr"], 'unknown world model "drawr"'),
-        (["preset=unet"], "expected a preset"),
+        (["preset=drawr", "parts=[frames]"], 'unknown world model "drawr"'),
+        (["preset=unet", "parts=[frames]"], "expected a preset"),
         (["parts=[frame]"], 'unknown parts "frame"'),
         (["parts=[peers]", "quality_seconds=1"], "type quality_data=FOLDER"),
         (["--peer", "diamond"], 'type "--peer diamond=FOLDER"'),
         (["--peer", "dimond=here"], 'bench has no key "peer_dimond"'),
-        (["compile=cudagraphs", "preset=tiny"], "needs a GPU"),
+        (["compile=cudagraphs", "preset=tiny", "parts=[frames]"], "needs a GPU"),
     ],
 )
 def test_what_cannot_be_timed_is_refused_in_one_line(inside, capsys, argv, message):

@@ -46,18 +46,17 @@ def _parts(config: BenchConfig) -> Iterator[tuple[str, Callable[[], Numbers]]]:
     from worldsim.experiments.bench.frames import measure_frames
     from worldsim.experiments.bench.memory import measure_memory
     from worldsim.experiments.bench.others import measure_peers
-    from worldsim.experiments.bench.subject import subject_of
+    from worldsim.experiments.bench.subject import subject_of, world_model_of
     from worldsim.experiments.bench.surroundings import measure_env
 
-    of_subject = {"memory": measure_memory, "frames": measure_frames, "env": measure_env}
-    if asked := [part for part in of_subject if part in config.parts]:
-        subject = subject_of(config)
-        yield "subject", lambda: {"world_model": subject.facts, "precision": subject.precision}
-        for part in asked:
-            yield part, lambda part=part: of_subject[part](subject, config)
-    for part, measure in {"evaluation": measure_evaluation, "peers": measure_peers}.items():
-        if part in config.parts:
-            yield part, lambda measure=measure: measure(config)
+    measures = {
+        "memory": lambda: measure_memory(world_model_of(config), config),
+        "frames": lambda: measure_frames(subject_of(config), config),
+        "env": lambda: measure_env(world_model_of(config), config),
+        "evaluation": lambda: measure_evaluation(config),
+        "peers": lambda: measure_peers(config),
+    }
+    yield from ((part, measure) for part, measure in measures.items() if part in config.parts)
 
 
 def _machine(config: BenchConfig) -> Numbers:

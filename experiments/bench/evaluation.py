@@ -15,9 +15,7 @@ from worldsim.options import EngineKeys
 
 
 def measure_evaluation(config: BenchConfig) -> dict[str, Any]:
-    """`evaluation`, or `evaluation_skipped` with the reason: random weights, or no policies that fit the world."""
-    if config.preset:
-        return {"evaluation_skipped": f"preset {config.preset} has random weights: there is nothing to evaluate in it"}
+    """`evaluation`, or `evaluation_skipped` with the reason: no policies, task or judge that fit the world model."""
     try:
         with tempfile.TemporaryDirectory(prefix="worldsim-bench-") as folder:
             return {"evaluation": _evaluated(config, Path(folder))}

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from worldsim.experiments.bench.memory import cache_facts, forget_peak, peak_mib
 from worldsim.experiments.bench.subject import Subject, cycle, running
 from worldsim.experiments.bench.timing import Cost, Job, alternate, flops_per_frame
 from worldsim.experiments.schema import BenchConfig
@@ -16,6 +17,7 @@ def measure_frames(subject: Subject, config: BenchConfig) -> dict[str, Any]:
 
     `composed` holds what was not run: a frame is a fixed part and N equal evaluations, so two measured step counts give any other.
     """
+    forget_peak(subject.device)
     found: dict[str, dict[str, Cost]] = {history: {} for history in config.histories}
     flops: Table = {history: {} for history in config.histories}
     for steps in config.steps:
@@ -31,6 +33,10 @@ def measure_frames(subject: Subject, config: BenchConfig) -> dict[str, Any]:
     made = {"composed_ms": composed(own, config.composed), "composed_from": sorted(config.steps)[:: max(1, len(config.steps) - 1)]}
     rates = _rates(flops, wall, config.peak_tflops)
     return {
+        "frames_model": subject.facts,
+        "frames_precision": subject.precision,
+        "frames_peak_mib": peak_mib(subject.device),
+        "frames_cache": cache_facts(subject),
         "batch": config.batch,
         "frames_in_window": subject.network.window + 1,
         "guidance": subject.sampler.guidance if config.guidance is None else config.guidance,

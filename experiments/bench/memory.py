@@ -16,22 +16,39 @@ from worldsim.models.video_unet import VideoUNet
 
 def measure_memory(subject: Subject, config: BenchConfig) -> dict[str, Any]:
     """Peak memory in MiB by the number of lanes, from few to many, and bytes of kept features per lane in `stream`."""
-    model, peaks = subject.world(history="stream", guidance=config.guidance), {}
+    model, peaks = subject.world(history="stream"), {}
     for lanes in sorted(config.lanes):
-        on_gpu = torch.device(subject.device).type == "cuda"
-        if on_gpu:
-            torch.cuda.reset_peak_memory_stats(subject.device)
+        forget_peak(subject.device)
         running(model, lanes, 2).work()
-        peaks[str(lanes)] = (torch.cuda.max_memory_allocated(subject.device) if on_gpu else _resident()) / 2**20
-    state = model.start(noise_frames(model.spec, 1, 2), [0])
-    formula = cache_formula(subject.network)
+        peaks[str(lanes)] = peak_mib(subject.device)
     return {
+        "world_model": subject.facts,
         "peak_mib": peaks,
         "peak_of": "GPU memory" if "cuda" in subject.device else "resident memory of the process, so far",
-        "cache_bytes_per_lane": state.cache.bytes_per_lane,
-        "cache_values_per_lane": kept_values(state.cache),
-        "cache_values_formula": formula,
-    } | ({} if formula else {"cache_formula_reason": f"none is written for a network of kind {subject.network.kind}"})
+        "cache": cache_facts(subject),
+    }
+
+
+def cache_facts(subject: Subject) -> dict[str, Any]:
+    """What the kept features of one lane take in `stream`, and the formula."""
+    state = subject.world(history="stream").start(noise_frames(subject.spec, 1, 2), [0])
+    formula = cache_formula(subject.network)
+    return {
+        "bytes_per_lane": state.cache.bytes_per_lane,
+        "values_per_lane": kept_values(state.cache),
+        "values_formula": formula,
+    } | ({} if formula else {"formula_reason": f"none is written for a network of kind {subject.network.kind}"})
+
+
+def forget_peak(device: str) -> None:
+    """Let the GPU's peak begin anew; a process cannot forget its own."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_mib(device: str) -> float:
+    """The most MiB that were in use on the GPU, or by this process."""
+    return (torch.cuda.max_memory_allocated(device) if torch.device(device).type == "cuda" else _resident()) / 2**20
 
 
 def _resident() -> int:

@@ -47,19 +47,29 @@ class Subject:
 
 
 def subject_of(config: BenchConfig) -> Subject:
-    """What the command asks for.
+    """What is timed in the model alone: the preset, or without one the world model.
 
     Raises:
         InvalidInput: a world model that is no checkpoint, or a preset without a network of its own.
     """
-    engine = {"precision": config.precision, "channels_last": config.channels_last, "compile": config.compile}
-    if config.preset:
-        return _invented(config.preset, Engine(**engine), config.device)
+    return _invented(config.preset, Engine(**_engine(config)), config.device) if config.preset else world_model_of(config)
+
+
+def world_model_of(config: BenchConfig) -> Subject:
+    """The world model of the command.
+
+    Raises:
+        InvalidInput: it is no checkpoint.
+    """
     facts, model_config = world_model_facts(config.world_model)
     if not model_config:
         raise InvalidInput(f'bench times checkpoints, and world model "{config.world_model}" is none; type world_model=PATH')
-    model = load_world_model(config.world_model, device=config.device, decoder=config.decoder, **engine)
+    model = load_world_model(config.world_model, device=config.device, decoder=config.decoder, **_engine(config))
     return Subject(model.spec, model.network, model.autoencoder, model.sampler, model.precision, facts)
+
+
+def _engine(config: BenchConfig) -> dict[str, Any]:
+    return {"precision": config.precision, "channels_last": config.channels_last, "compile": config.compile}
 
 
 def _invented(name: str, engine: Engine, device: str) -> Subject:

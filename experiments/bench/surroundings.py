@@ -49,7 +49,7 @@ class Still:
 
 def measure_env(subject: Subject, config: BenchConfig) -> dict[str, Any]:
     """Frames per second of all lanes together, by the clock and by the processor; and the environment's share at 8 lanes."""
-    model, on_gpu = subject.world(guidance=config.guidance), torch.device(subject.device).type == "cuda"
+    model, on_gpu = subject.world(), torch.device(subject.device).type == "cuda"
     frames = config.frames or cycle(subject, model.sampler.history)
     reach = subject.network.window + 2
     costs = alternate({str(lanes): in_env(model, lanes, frames, begun=reach) for lanes in config.lanes}, config.repeats, subject.device)
@@ -58,6 +58,8 @@ def measure_env(subject: Subject, config: BenchConfig) -> dict[str, Any]:
     own = fps if on_gpu else by_cpu
     first = str(config.lanes[0])
     return {
+        "world_model": subject.facts,
+        "env_precision": subject.precision,
         "env_fps": own,
         "env_fps_wall": fps,
         "env_fps_cpu": by_cpu,

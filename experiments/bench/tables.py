@@ -30,8 +30,8 @@ def _table(title: str, *headings: str) -> "Table":
 
 
 def _frames(numbers: Numbers) -> "Table":
-    about = f"{numbers['world_model']['name']}, {numbers['frames_in_window']} frames in the window, {numbers['batch']} lanes"
-    how = f"guidance {numbers['guidance']:g}, {numbers['precision']}, {numbers['machine']['threads']} threads"
+    about = f"{numbers['frames_model']['name']}, {numbers['frames_in_window']} frames in the window, {numbers['batch']} lanes"
+    how = f"guidance {numbers['guidance']:g}, {numbers['frames_precision']}, {numbers['machine']['threads']} threads"
     table = _table(
         f"One frame of {about}, {how}, {numbers['machine']['device']}",
         *("history", "steps", "CPU ms", "wall ms", "GFLOP", "TFLOP/s", "times recompute"),
@@ -62,8 +62,9 @@ def _env(numbers: Numbers) -> "Table":
 
 
 def _memory(numbers: Numbers) -> "Table":
-    expected = numbers["cache_values_formula"]
-    kept = f"{numbers['cache_bytes_per_lane']:,} bytes, {numbers['cache_values_per_lane']:,} numbers"
+    cache = numbers["cache"]
+    expected = cache["values_formula"]
+    kept = f"{cache['bytes_per_lane']:,} bytes, {cache['values_per_lane']:,} numbers"
     kept += f" (by the formula {expected:,})" if expected else ""
     table = _table(f"Peak {numbers['peak_of']}; kept features of a lane: {kept}", "lanes", "MiB")
     for lanes, peak in numbers["peak_mib"].items():

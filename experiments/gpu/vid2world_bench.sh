@@ -3,7 +3,7 @@
 source "$(dirname "$0")/prepare.sh"
 PRESET=${PRESET:-rt1}
 TRAIN=${TRAIN:-size=full}
-FRAMES="preset=$PRESET parts=[memory,frames] histories=[stream] guidance=2.5 lanes=[1] repeats=3 peak_tflops=790"
+FRAMES="preset=$PRESET parts=[frames] histories=[stream] guidance=2.5 repeats=3 peak_tflops=790"
 bench vid2world-bf16 $FRAMES steps=[4,10] precision=bf16
 bench vid2world-bf16-cudagraphs $FRAMES steps=[4,10] precision=bf16 compile=cudagraphs channels_last=true
 bench vid2world-bf16-compiled $FRAMES steps=[4,10] precision=bf16 compile=default channels_last=true
