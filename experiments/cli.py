@@ -2,7 +2,7 @@
 
 Knows nothing of what the commands do. Each is imported only when its configuration is complete and correct, and Hydra only
 when there is one to compose, so a wrong key costs no waiting. Every argument after the verb is `key=value`, but for the action of a verb
-that has several; there are no flags besides `--help` and `--cfg job`.
+that has several; there are no flags besides `--help`, `--cfg job` and `--peer NAME=FOLDER`, another way to type a key.
 """
 
 import errno
@@ -78,6 +78,7 @@ def _command(arguments: list[str]) -> None:
         return
     if arguments and arguments[0] in _actions(verb):
         arguments[0] = f"action={arguments[0]}"
+    _name_peers(arguments)
     show = _take_cfg(arguments)
     values, text = _compose(verb, arguments)
     _check(verb, values, partial=show)
@@ -107,6 +108,16 @@ def _take_cfg(arguments: list[str]) -> bool:
         raise InvalidInput('--cfg shows one thing, the resolved configuration; type "--cfg job"')
     del arguments[place : place + 2]
     return True
+
+
+def _name_peers(arguments: list[str]) -> None:
+    """Turn `--peer NAME=FOLDER` into `peer_NAME=FOLDER`, which verbs without peers refuse like any other key."""
+    while "--peer" in arguments:
+        place = arguments.index("--peer")
+        given = arguments[place + 1 : place + 2]
+        if not given or "=" not in given[0]:
+            raise InvalidInput('--peer names a peer and where its checkout is; type "--peer diamond=FOLDER"')
+        arguments[place : place + 2] = [f"peer_{given[0]}"]
 
 
 def _override(verb: Verb, argument: str) -> str:

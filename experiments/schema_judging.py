@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worldsim.experiments.options import CPU_OR_CUDA, REQUIRED, SEED, THREADS, option
-from worldsim.options import ModelKeys
+from worldsim.options import EngineKeys, ModelKeys
 
 
 @dataclass
@@ -88,20 +88,40 @@ class DemoConfig:
 
 
 @dataclass
-class BenchConfig:
+class BenchConfig(EngineKeys):
     """Keys of `worldsim bench`."""
 
     out: str = option("bench.json", "file that the timings are written to")
-    world_model: str = option("drawer", "name or checkpoint of the world model to time")
-    lanes: list[int] = option([1, 8, 25], "numbers of parallel worlds to time", least=1)
-    steps: list[int] = option([1, 2, 4], "numbers of denoising steps to time", least=1)
-    histories: list[str] = option(
-        ["stream"], "ways to keep the past to time in the model alone", choices=("stream", "block", "window", "recompute")
+    parts: list[str] = option(
+        ["memory", "frames", "env", "evaluation", "peers"],
+        "what to measure",
+        choices=("memory", "frames", "env", "evaluation", "peers"),
     )
-    guidance: float | None = option(None, "action guidance in the model alone; null takes the checkpoint's", least=0)
-    batch: int = option(25, "lanes in the timing of the model alone", least=1)
-    frames: int = option(24, "frames per lane in each timing", least=1)
-    precision: str = option("auto", "number format of the network", choices=("auto", "fp32", "bf16"))
+    world_model: str = option("drawer", "name or checkpoint of the world model to time")
+    preset: str | None = option(None, "sizes to time in the model alone with random weights in its place, as dynamicrafter_small or rt1")
+    histories: list[str] = option(
+        ["stream", "block", "window", "recompute"],
+        "ways to keep the past to time in the model alone",
+        choices=("stream", "block", "window", "recompute"),
+    )
+    steps: list[int] = option([1, 2, 4, 10], "numbers of denoising steps to time in the model alone", least=1)
+    composed: list[int] = option([], "further numbers of steps, whose time is put together from those measured", least=1)
+    guidance: float | None = option(None, "action guidance in the model alone; 1 is none, null takes its own", least=0)
+    batch: int = option(1, "lanes in the timing of the model alone", least=1)
+    lanes: list[int] = option([1, 8, 32], "numbers of parallel worlds to time in the environment", least=1)
+    frames: int = option(0, "frames per lane in each timing; 0 is as many as pass until their cost repeats", least=0)
+    repeats: int = option(5, "timings of each, in turn, of which the least counts", least=1)
+    policies: list[Any] = option([], "policies of the short evaluation; [] is the first and the last of the shipped panel")
+    task: str = option("drawer", "task of the short evaluation")
+    verifier: str | None = option(None, "judge of the short evaluation; null takes the world model's own, else classifier")
+    episodes: int = option(25, "episodes per policy of the short evaluation", least=1)
+    evaluation_batch: int = option(25, "episodes of the short evaluation that are stepped together", least=1)
+    peer_diamond: str | None = option(None, "checkout of DIAMOND to time beside ours; also --peer diamond=FOLDER")
+    peer_worldgym: str | None = option(None, "checkout of WorldGym to time beside ours; also --peer worldgym=FOLDER")
+    quality_seconds: float = option(0.0, "processor time in which peers and ours are trained to be compared in quality; 0 is none", least=0)
+    quality_data: str | None = option(None, "folder of recordings that they learn from, with its train and validation splits")
+    device: str = option("cpu", CPU_OR_CUDA)
+    peak_tflops: float | None = option(None, "peak of the device, to set what is reached beside it", least=1)
     threads: int = option(0, THREADS, least=0)
 
 

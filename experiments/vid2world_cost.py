@@ -1,6 +1,8 @@
-"""What the 1.44 B model costs: one training step of 16 frames and one guided frame, on random weights. Not a verb; see experiments/gpu.
+"""What training the 1.44 B model costs: one step of 16 frames, on random weights. Not a verb; see experiments/gpu.
 
-python -m worldsim.experiments.vid2world_cost out=FILE [device=cuda] [size=full|tiny] [batch=1] [steps=10]
+python -m worldsim.experiments.vid2world_cost out=FILE [device=cuda] [size=full|tiny] [batch=1]
+
+What its frames cost says `worldsim bench preset=rt1`.
 """
 
 import sys
@@ -29,8 +31,8 @@ TINY = {
 STRICT = {"norm": "frame", "head": "symmetric", "image_tokens": "per_frame", "gradient_checkpointing": True}
 
 
-def measure(*, device: str = "cuda", size: str = "full", batch: int = 1, steps: int = 10) -> dict[str, Any]:
-    """Seconds and peak memory in GiB (on CUDA) of a training step and of a guided frame, in bfloat16 products over float32 weights."""
+def measure(*, device: str = "cuda", size: str = "full", batch: int = 1) -> dict[str, Any]:
+    """Seconds and peak memory in GiB (on CUDA) of a training step, in bfloat16 products over float32 weights."""
     import torch
 
     from worldsim.models.vid2world import Vid2WorldConfig
@@ -44,10 +46,8 @@ def measure(*, device: str = "cuda", size: str = "full", batch: int = 1, steps: 
         name: value.to(device).expand(batch, *value.shape[1:]) for name, value in network.neutral_context(network.latent_shape).items()
     }
     found = {"training_step": _training_step(network, context, chosen["frames"], device)}
-    for history in ("stream", "recompute"):
-        found[f"guided_frame_{history}"] = _timed(_frame(network, context, batch, history=history, steps=steps), device, repeats=3)
     machine = torch.cuda.get_device_name() if torch.device(device).type == "cuda" else "cpu"
-    sizes = {"batch": batch, "frames": chosen["frames"], "latent": list(network.latent_shape), "denoising_steps": steps}
+    sizes = {"batch": batch, "frames": chosen["frames"], "latent": list(network.latent_shape)}
     return {"machine": machine, "parameters": sum(p.numel() for p in unet.parameters()), **sizes, **found}
 
 
@@ -73,48 +73,6 @@ def _training_step(network: Any, context: dict[str, Any], frames: int, device: s
     return _timed(step, device, repeats=3)
 
 
-def _frame(network: Any, context: dict[str, Any], lanes: int, *, history: str, steps: int) -> Callable[[], None]:
-    """Draw one guided frame after a full window of history; the history is made once, untimed."""
-    import torch
-
-    from worldsim.simulator import Sampler
-    from worldsim.simulator.denoising import Denoiser
-    from worldsim.simulator.state import LatentState
-
-    options = {"prediction": "v", "schedule": "zero_snr_rescaled", "guidance": 2.5, "rescale": 0.7, "history_level": 0.04}
-    sampler = Sampler(steps=steps, history=history, **options)
-    denoiser, device = Denoiser(network.eval(), sampler, "bf16"), next(network.parameters()).device
-    slots = 1 if history == "stream" else network.window
-    latents = torch.zeros(lanes, slots, *network.latent_shape, device=device)
-    rows = {"actions": latents.new_zeros(lanes, slots, network.action_size), "known": latents.new_ones(lanes, slots)}
-    full = torch.full((lanes,), slots, device=device)
-    state = LatentState(
-        latents, latents, **rows, length=full, frame=full, context=context, cache=None, seeds=tuple(range(lanes)), faults=("",) * lanes
-    )
-    action = torch.zeros(lanes, network.action_size, device=device)
-    with torch.no_grad():
-        cache = _filled(denoiser, state, network.window) if history == "stream" else None
-
-    @torch.no_grad()
-    def draw() -> None:
-        if cache is None:
-            denoiser.frames_ahead(state, action[:, None])
-        else:
-            denoiser.next_frame(state, action, cache)
-
-    return draw
-
-
-def _filled(denoiser: Any, state: Any, frames: int) -> Any:
-    """The cache after `frames` frames of history."""
-    from dataclasses import replace
-
-    cache = denoiser.empty_cache(len(state.seeds), state.context)
-    for _ in range(frames):
-        cache = denoiser.write(replace(state, cache=cache))
-    return cache
-
-
 def _timed(work: Callable[[], None], device: str, *, repeats: int) -> dict[str, Any]:
     """Seconds of each run after one that is thrown away, and the peak memory."""
     import torch
@@ -136,8 +94,8 @@ def main(words: list[str]) -> None:
     from worldsim.data.files import write_json
 
     given = dict(word.split("=", 1) for word in words)
-    out, numbers = given.pop("out"), {"batch": int, "steps": int}
-    write_json(out, measure(**{key: numbers.get(key, str)(value) for key, value in given.items()}))
+    out, batch = given.pop("out"), int(given.pop("batch", 1))
+    write_json(out, measure(**given, batch=batch))
     print(f"wrote {out}")
 
 

@@ -64,9 +64,9 @@ def test_one_seed_has_no_interval():
     assert "| 21.00 |" in markdown(numbers)
 
 
-def test_the_cost_of_the_authors_model_is_measured(tmp_path):
+def test_the_cost_of_training_the_authors_model_is_measured(tmp_path):
     from worldsim.experiments.vid2world_cost import main
 
-    main([f"out={tmp_path / 'cost.json'}", "device=cpu", "size=tiny", "steps=1"])
+    main([f"out={tmp_path / 'cost.json'}", "device=cpu", "size=tiny"])
     found = json.loads((tmp_path / "cost.json").read_text())
-    assert all(len(found[key]["seconds"]) == 3 for key in ("training_step", "guided_frame_stream", "guided_frame_recompute"))
+    assert len(found["training_step"]["seconds"]) == 3

@@ -130,7 +130,7 @@ def test_help_shows_types_defaults_and_choices(capsys):
     assert "learning_rate: float | null (default null)" in out
     assert "compile: bool (default false)" in out
     cli.main(["bench", "--help"])
-    assert "lanes: list[int] (default [1,8,25])" in capsys.readouterr().out
+    assert "lanes: list[int] (default [1,8,32])" in capsys.readouterr().out
 
 
 def test_values_arrive_with_their_types(evaluated):

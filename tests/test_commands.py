@@ -176,19 +176,6 @@ def test_score_refuses_what_is_no_run_and_unknown_judges(judged_run, capsys):
     assert 'unknown verifier "judg"' in refused(capsys, "score", f"run={judged_run}", "verifier=judg")[1]
 
 
-def test_bench_writes_what_the_design_names(tiny_parts, capsys):
-    argv = ["bench", "world_model=world", "out=times.json", "lanes=[1,2]", "steps=[1,3]", "batch=2", "frames=2"]
-    assert cli.main(argv) == 0
-    numbers = json.loads(Path("times.json").read_text())
-    assert numbers["frame_ms"].keys() == {"stream"}
-    assert numbers["frame_ms"]["stream"].keys() == {"1", "3"}
-    assert numbers["env_fps"].keys() == {"1", "2"}
-    timings = [*numbers["frame_ms"]["stream"].values(), *numbers["env_fps"].values(), numbers["overhead"], numbers["overhead_ms"]]
-    assert min(timings) > 0
-    assert {"cpu", "cores", "torch", "precision"} <= numbers["machine"].keys()
-    assert "CPU ms" in capsys.readouterr().out
-
-
 def test_the_panel_comes_in_the_order_of_training(tmp_path, monkeypatch):
     for name, facts in {"late": {"steps": 2}, "early": {"steps": 0}, "middle": {"steps": 1}}.items():
         tiny.policy(tmp_path / "weights" / "policies" / name, training=facts)
