@@ -10,6 +10,7 @@ import tiny
 import torch
 
 from worldsim.experiments import cli
+from worldsim.experiments.bench import engine
 from worldsim.experiments.bench.frames import composed
 from worldsim.experiments.bench.memory import cache_formula, kept_values
 from worldsim.experiments.bench.subject import noise_frames, subject_of
@@ -69,6 +70,22 @@ def test_a_part_alone_leaves_the_others_out(inside):
     found = bench("world_model=world", "parts=[env]", "lanes=[1]")
     assert "env_fps" in found
     assert not {"frame_ms", "peak_mib", "evaluation", "evaluation_skipped", "peers", "peers_skipped"} & found.keys()
+
+
+def test_the_engine_is_timed_way_by_way(inside, monkeypatch):
+    plain = {name: options for name, options in engine.WAYS.items() if "compile" not in options}
+    monkeypatch.setattr(engine, "WAYS", plain)
+    found = bench("world_model=world", "parts=[engine]", "lanes=[1,2]")
+    assert found["engine_ms"].keys() == found["engine_speedup"].keys() == plain.keys()
+    assert all(each.keys() == {"1", "2"} and min(each.values()) > 0 for each in found["engine_ms"].values())
+    assert set(found["engine_speedup"]["fp32"].values()) == {1.0}
+
+
+def test_a_full_and_a_tiny_decoder_are_timed(inside, monkeypatch):
+    monkeypatch.setattr(engine, "DECODED", (2, 2))
+    found = bench("parts=[decoder]")
+    assert found["decoder_ms"].keys() == {"full", "tiny"}
+    assert found["decoder_parameters"]["full"] > 30 * found["decoder_parameters"]["tiny"]
 
 
 def test_a_world_of_another_size_has_no_evaluation(inside):

@@ -42,6 +42,7 @@ def run(config: BenchConfig) -> Numbers:
 
 def _parts(config: BenchConfig) -> Iterator[tuple[str, Callable[[], Numbers]]]:
     """The parts asked for in the order in which they are measured: memory first, whose peak is one of the whole process."""
+    from worldsim.experiments.bench.engine import measure_decoder, measure_engine
     from worldsim.experiments.bench.evaluation import measure_evaluation
     from worldsim.experiments.bench.frames import measure_frames
     from worldsim.experiments.bench.memory import measure_memory
@@ -54,6 +55,8 @@ def _parts(config: BenchConfig) -> Iterator[tuple[str, Callable[[], Numbers]]]:
         "frames": lambda: measure_frames(subject_of(config), config),
         "env": lambda: measure_env(world_model_of(config), config),
         "evaluation": lambda: measure_evaluation(config),
+        "engine": lambda: measure_engine(config),
+        "decoder": lambda: measure_decoder(config),
         "peers": lambda: measure_peers(config),
     }
     yield from ((part, measure) for part, measure in measures.items() if part in config.parts)

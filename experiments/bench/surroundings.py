@@ -14,37 +14,40 @@ from worldsim.types import Start, Task, WorldModel, WorldSpec
 OVERHEAD_LANES, EMPTY_FRAMES = 8, 200
 
 
-class Motionless:
-    """A world model that does nothing, as fast as possible: what is left of a step's time belongs to the environment."""
+class Idle:
+    """A world model that does next to nothing: what is left of a step's time belongs to the environment.
+
+    Its frames take turns with their negatives, since a picture that stands still ends an episode.
+    """
 
     def __init__(self, spec: WorldSpec) -> None:
         self.spec = spec
 
-    def start(self, frames: np.ndarray, seeds: np.ndarray) -> "Still":
+    def start(self, frames: np.ndarray, seeds: np.ndarray) -> "Turns":
         """The last frames are the state."""
-        return Still(frames[:, -1], ("",) * len(frames))
+        return Turns(frames[:, -1], ~frames[:, -1])
 
-    def step(self, state: "Still", actions: np.ndarray) -> tuple["Still", np.ndarray]:
-        """The same frames again."""
-        return state, state.frames
+    def step(self, state: "Turns", actions: np.ndarray) -> tuple["Turns", np.ndarray]:
+        """The other frames."""
+        return Turns(state.other, state.frames), state.other
 
 
 @dataclass(frozen=True)
-class Still:
-    """Frames uint8 `[B, H, W, 3]` that stay, and no fault in any lane."""
+class Turns:
+    """The frames shown and those to be shown next, uint8 `[B, H, W, 3]`."""
 
     frames: np.ndarray
-    faults: tuple[str, ...]
+    other: np.ndarray
 
-    def select(self, lanes: Any) -> "Still":
+    def select(self, lanes: Any) -> "Turns":
         """Some lanes."""
-        return Still(self.frames[list(lanes)], self.faults[: len(list(lanes))])
+        return Turns(self.frames[list(lanes)], self.other[list(lanes)])
 
-    def merge(self, lanes: Any, other: "Still") -> "Still":
+    def merge(self, lanes: Any, other: "Turns") -> "Turns":
         """This state with some lanes replaced."""
-        frames = self.frames.copy()
-        frames[list(lanes)] = other.frames
-        return Still(frames, self.faults)
+        frames, after = self.frames.copy(), self.other.copy()
+        frames[list(lanes)], after[list(lanes)] = other.frames, other.other
+        return Turns(frames, after)
 
 
 def measure_env(subject: Subject, config: BenchConfig) -> dict[str, Any]:
@@ -89,7 +92,7 @@ def _overhead(model: WorldModel, subject: Subject, config: BenchConfig, frames: 
     """What the environment adds to a frame: in milliseconds, around a model that does nothing, and as a share of the real model's time."""
     jobs = {
         "model": running(model, OVERHEAD_LANES, frames),
-        "environment": in_env(Motionless(model.spec), OVERHEAD_LANES, EMPTY_FRAMES),
+        "environment": in_env(Idle(model.spec), OVERHEAD_LANES, EMPTY_FRAMES),
     }
     costs = alternate(jobs, config.repeats, subject.device)
     alone, empty = (costs[name].wall_ms if "cuda" in subject.device else costs[name].cpu_ms for name in jobs)

@@ -12,6 +12,7 @@ Numbers = Mapping[str, Any]
 def tables(numbers: Numbers) -> Iterator["Table | str"]:
     """What was measured, part by part, and a line for all that was skipped."""
     makers = {"frame_ms": _frames, "env_fps": _env, "peak_mib": _memory, "evaluation": _evaluation}
+    makers |= {"engine_ms": _engine, "decoder_ms": _decoder}
     for key, make in makers.items():
         if key in numbers:
             yield make(numbers)
@@ -78,6 +79,22 @@ def _evaluation(numbers: Numbers) -> "Table":
     table = _table(f"A whole evaluation: {about}", "part", "seconds", "share")
     for part, seconds in found["seconds"].items():
         table.add_row(part, f"{seconds:.2f}", f"{found['shares'][part]:.1%}")
+    return table
+
+
+def _engine(numbers: Numbers) -> "Table":
+    ways = numbers["engine_ms"]
+    lanes = list(next(iter(ways.values())))
+    table = _table("The world model run in several ways: ms per frame and lane", "way", *(f"{each} lanes" for each in lanes))
+    for way, by_lanes in ways.items():
+        table.add_row(way, *(f"{by_lanes[each]:.2f} ({numbers['engine_speedup'][way][each]:.2f}x)" for each in lanes))
+    return table
+
+
+def _decoder(numbers: Numbers) -> "Table":
+    table = _table("One 320 x 512 frame decoded", "decoder", "parameters", "ms")
+    for name, each in numbers["decoder_ms"].items():
+        table.add_row(name, f"{numbers['decoder_parameters'][name]:,}", f"{each:.0f}")
     return table
 
 
