@@ -67,7 +67,7 @@ def _memory(numbers: Numbers) -> "Table":
     expected = cache["values_formula"]
     kept = f"{cache['bytes_per_lane']:,} bytes, {cache['values_per_lane']:,} numbers"
     kept += f" (by the formula {expected:,})" if expected else ""
-    table = _table(f"Peak {numbers['peak_of']}; kept features of a lane: {kept}", "lanes", "MiB")
+    table = _table(f"Kept features of a lane: {kept}", "lanes", f"peak MiB of {numbers['peak_of']}")
     for lanes, peak in numbers["peak_mib"].items():
         table.add_row(lanes, f"{peak:.0f}")
     return table
