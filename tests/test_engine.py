@@ -75,11 +75,15 @@ def test_networks_of_diffusers_run_in_bf16(name):
 
 
 def test_channels_last_is_a_matter_of_memory(folder):
-    plain, last = (load_world_model(folder, precision="fp32", channels_last=flag) for flag in (None, True))
-    convolutions = [layer for layer in last.network.modules() if isinstance(layer, nn.Conv2d)]
-    assert convolutions
-    assert all(layer.weight.is_contiguous(memory_format=torch.channels_last) for layer in convolutions)
+    plain, last, default = (load_world_model(folder, precision="fp32", channels_last=flag) for flag in (False, True, None))
+    for model, held in ((plain, False), (last, True), (default, True)):
+        convolutions = [layer for layer in model.network.modules() if isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1)]
+        assert convolutions
+        assert all(layer.weight.is_contiguous(memory_format=torch.channels_last) == held for layer in convolutions)
+        taps = [layer.weight[..., 0, 0].unbind(-1) for layer in model.network.modules() if isinstance(layer, TemporalConv)]
+        assert all(tap.is_contiguous() for each in taps for tap in each)
     torch.testing.assert_close(rollout(last), rollout(plain), atol=1e-5, rtol=0)
+    assert torch.equal(rollout(default), rollout(last))
 
 
 @pytest.fixture

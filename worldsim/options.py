@@ -41,7 +41,7 @@ class EngineKeys:
     compile: str = option(
         "none", "torch.compile, which takes a minute or more at first; cudagraphs for a GPU", choices=("none", "default", "cudagraphs")
     )
-    channels_last: bool = option(default=False, meaning="hold the weights of 2-D convolutions with their channels last")
+    channels_last: bool | None = option(None, "hold the weights of 2-D convolutions with channels last; null does so in our own networks")
     decoder: str | None = option(None, "folder of a small decoder (diffusers' AutoencoderTiny) in place of the world model's own")
 
 

@@ -10,10 +10,10 @@ from worldsim.experiments.bench.timing import Job, alternate
 from worldsim.experiments.schema import BenchConfig
 
 WAYS: dict[str, dict[str, Any]] = {
+    "fp32 channels_last=false": {"precision": "fp32", "channels_last": False},
     "fp32": {"precision": "fp32"},
-    "fp32 channels_last": {"precision": "fp32", "channels_last": True},
+    "bf16 channels_last=false": {"precision": "bf16", "channels_last": False},
     "bf16": {"precision": "bf16"},
-    "bf16 channels_last": {"precision": "bf16", "channels_last": True},
     "bf16 compile": {"precision": "bf16", "compile": "default"},
     "bf16 cudagraphs": {"precision": "bf16", "compile": "cudagraphs"},
 }

@@ -7,8 +7,10 @@ import torch
 from torch import nn
 
 from worldsim.errors import InvalidInput, UnknownName
+from worldsim.models.autoencoder import Autoencoder
 from worldsim.models.blocks import TemporalConv
 from worldsim.models.cpu import choose_precision
+from worldsim.models.video_unet import VideoUNet
 from worldsim.registry import did_you_mean
 
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -22,13 +24,14 @@ class Engine:
     Attributes:
         precision: "bf16" multiplies in bfloat16 and holds the weights of products in it, which are half as large; sums and norms stay in
             float32. "auto" is that where the device has it in hardware.
-        channels_last: hold the weights of 2-D convolutions with their channels last.
+        channels_last: hold the weights of 2-D convolutions with their channels last. None does so where features lie that way, as in our
+            own networks; otherwise each pass would turn the weights.
         compile: "default" is torch.compile, which takes a minute or more at the first frames; "cudagraphs" also replays each pass as one
             CUDA graph.
     """
 
     precision: str = "auto"
-    channels_last: bool = False
+    channels_last: bool | None = None
     compile: str = "none"
 
     def __post_init__(self) -> None:
@@ -46,8 +49,10 @@ class Engine:
         for module in (network.to(device), autoencoder.to(device)):
             if precision == "bf16":
                 _hold_bf16(module)
-            if self.channels_last:
+            own = isinstance(module, VideoUNet | Autoencoder)
+            if own if self.channels_last is None else self.channels_last:
                 _hold_channels_last(module)
+            _hold_taps(module)
         if self.compile != "none":
             self._compile(network, autoencoder.decoder, device)
         return precision
@@ -74,3 +79,11 @@ def _hold_channels_last(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def _hold_taps(module: nn.Module) -> None:
+    """Let each tap of a temporal convolution `[C, C, 3, 1, 1]` lie in one piece, as it is used."""
+    for layer in module.modules():
+        if isinstance(layer, TemporalConv):
+            layer.weight.data = layer.weight.data.movedim(2, 0).contiguous().movedim(0, 2)
