@@ -15,6 +15,7 @@ from worldsim.registry import did_you_mean
 
 PRECISIONS = ("auto", "fp32", "bf16")
 COMPILE = ("none", "default", "cudagraphs")
+VARIANTS = 64  # of a network, by lanes, branches and frames, before torch.compile goes back to running it as it is; its own limit is 8
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ class Engine:
     def _compile(self, network: nn.Module, decoder: nn.Module, device: str) -> None:
         if self.compile == "cudagraphs" and torch.device(device).type != "cuda":
             raise InvalidInput(f"compile=cudagraphs needs a GPU, and the device is {device}; type compile=default")
+        import torch._dynamo.config as limits
+
+        limits.recompile_limit = max(limits.recompile_limit, VARIANTS)
         mode = "reduce-overhead" if self.compile == "cudagraphs" else None
         network.compile(mode=mode)
         decoder.compile(mode=mode)
