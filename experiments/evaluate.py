@@ -76,7 +76,7 @@ def _imagine(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> Non
         try:
             evaluate(folder, _played(world, setting, rounds, clock, config.batch), clock, watch=watch)
         finally:
-            clock.lanes = min(config.batch, world.limit or config.batch)
+            clock.lanes = min(clock.lanes or 0, world.limit or config.batch) or None
         _judge(folder, setting, config, ["imagined"], clock)
 
 

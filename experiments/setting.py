@@ -57,8 +57,9 @@ def prepare(config: EvaluateConfig) -> Setting:
     judge = verifier_name(config.verifier, model_config)
     judge_facts = verifier_facts(judge)
     task = _task(config)
-    sampler = sampler_facts(model_config, config) | _pinned(config)
-    worlds = {"imagined": [world_facts, sampler]} | ({"truth": [part_facts(TRUTHS, config.truth), _pinned(config)]} if config.truth else {})
+    pinned = _pinned(config)
+    sampler = sampler_facts(model_config, config) | pinned | (_engine(config) if pinned else {})
+    worlds = {"imagined": [world_facts, sampler]} | ({"truth": [part_facts(TRUTHS, config.truth), pinned]} if config.truth else {})
     planned = plan(task, facts, worlds, config.episodes, config.seed)
     model = open_model(config)
     check_verifier_frames(judge, model.spec)
@@ -142,14 +143,14 @@ def sampler_facts(model_config: dict[str, Any], config: Any) -> dict[str, Any]:
 
 
 def _decoder_hash(folder: str) -> str:
-    """What a decoder is known by: the hash of its weights.
+    """What a decoder is known by: the hash of its config and weights.
 
     Raises:
-        InvalidInput: no weights there.
+        InvalidInput: they are not there.
     """
-    files = sorted(Path(folder).glob("*.safetensors"))
-    if not files:
-        raise InvalidInput(f"decoder {folder} holds no safetensors file, expected an AutoencoderTiny folder of diffusers' save_pretrained")
+    files = [Path(folder) / name for name in ("config.json", "diffusion_pytorch_model.safetensors")]
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise InvalidInput(f"decoder {folder} has no {missing[0]}, expected an AutoencoderTiny folder of diffusers' save_pretrained")
     return digest_of([sha256_of(file) for file in files])
 
 
@@ -184,10 +185,12 @@ def check_verifier_frames(spec: str, world: WorldSpec) -> None:
 
 def _pinned(config: EvaluateConfig) -> dict[str, Any]:
     """What strict episodes also depend on."""
-    if config.determinism != "strict":
-        return {}
-    engine = {key: getattr(config, key) for key in ("compile", "channels_last")}
-    return {"determinism": "strict", "threads": config.threads or 1} | engine
+    return {"determinism": "strict", "threads": config.threads or 1} if config.determinism == "strict" else {}
+
+
+def _engine(config: EvaluateConfig) -> dict[str, Any]:
+    """What the bits of imagined ones depend on besides."""
+    return {key: getattr(config, key) for key in ("device", "compile", "channels_last")}
 
 
 def _task(config: EvaluateConfig) -> Task:

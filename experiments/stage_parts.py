@@ -13,7 +13,7 @@ from worldsim.types import ActionSpec, WorldSpec
 
 @dataclass
 class Parts:
-    """A world model in the making; `sampler` holds the options that it was saved to be sampled with, if any."""
+    """A world model in the making; `sampler` and `sha256` are those of the checkpoint that it begins at, if any."""
 
     network: Any
     autoencoder: Any
@@ -22,6 +22,7 @@ class Parts:
     prediction: str
     schedule: str
     sampler: dict[str, Any] = field(default_factory=dict)
+    sha256: str | None = None
 
     def diffusion(self) -> Any:
         """How the network's output is to be read."""
@@ -120,6 +121,7 @@ def _converted(config: TrainConfig, preset: ModelPreset, folder: Path, frame_siz
         InvalidInput: another number of actions, or frames of another size, than the data or the preset have.
     """
     from worldsim.models.vid2world.network import opened
+    from worldsim.simulator import read_world_model, stored_sampler
 
     spec, network, autoencoder = opened(folder)
     asked = preset.network.get("action_size", action.size)
@@ -130,7 +132,9 @@ def _converted(config: TrainConfig, preset: ModelPreset, folder: Path, frame_siz
         )
     if (spec.height, spec.width) != frame_size:
         raise InvalidInput(f"{folder} sees {spec.height} x {spec.width} frames, the data have {frame_size[0]} x {frame_size[1]}")
-    return Parts(network.to(config.device), autoencoder.to(config.device), spec.action, frame_size, preset.prediction, preset.schedule)
+    network, autoencoder, stored = network.to(config.device), autoencoder.to(config.device), read_world_model(folder)
+    sampler = stored_sampler(stored)
+    return Parts(network, autoencoder, spec.action, frame_size, preset.prediction, preset.schedule, sampler, stored.get("sha256"))
 
 
 def _continued(config: TrainConfig, checkpoint: Any, frame_size: tuple[int, int], action: ActionSpec) -> Parts:
@@ -155,7 +159,7 @@ def _continued(config: TrainConfig, checkpoint: Any, frame_size: tuple[int, int]
     autoencoder = checkpoint.fill("autoencoder", build_autoencoder(facts)).to(config.device)
     action = ActionSpec(**facts["spec"]["action"])
     sampler = dict(facts["sampler"])
-    return Parts(network, autoencoder, action, frame_size, sampler["prediction"], sampler["schedule"], sampler)
+    return Parts(network, autoencoder, action, frame_size, sampler["prediction"], sampler["schedule"], sampler, checkpoint.sha256)
 
 
 def _autoencoder_at(folder: Path) -> Any:
@@ -203,7 +207,9 @@ def save_stage(config: TrainConfig, preset: ModelPreset, parts: Parts, folder: P
     spec = WorldSpec(height, width, parts.action, network.window, parts.action.rate_hz)
     options = {"prediction": parts.prediction, "schedule": parts.schedule} | dict(preset.sampler)
     if config.stage == "distill":  # as before, in fewer steps, whose guidance and noise the weights have taken in
-        options |= parts.sampler | {"steps": config.student_steps, "guidance": 1.0, "rescale": 0.0, "eta": 0.0}
+        taken_in = {"guidance": 1.0, "rescale": 0.0, "rescale_over": "frame", "eta": 0.0, "ending": "clean", "history_shrink": True}
+        options |= parts.sampler | {"steps": config.student_steps} | taken_in
     sampler = Sampler(**options)
-    facts = {"leak": causality_leak(network) if network.causal else None, "stage": config.stage, "training": recipe(config)}
+    teacher = {"teacher": parts.sha256} if config.stage == "distill" else {}
+    facts = {"leak": causality_leak(network) if network.causal else None, "stage": config.stage, "training": recipe(config) | teacher}
     save_world_model(folder, spec, network, parts.autoencoder, sampler, facts)

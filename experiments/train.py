@@ -61,7 +61,7 @@ def _train_autoencoder(config: TrainConfig, preset: ModelPreset, data: Path) -> 
     numbers = _numbers(config, preset)
     frames = np.concatenate([trajectory.frames[::3] for trajectory in read_split(data, "train")])
     model = fresh_autoencoder(preset, frames.shape[1]).to(config.device)
-    _loop(config, preset, numbers, Reconstruction(model, frames, numbers.batch))
+    _loop(config, preset, numbers, Reconstruction(model, frames, numbers.batch), {})
     if not is_main_process():
         return
     held_out = np.concatenate([trajectory.frames[::8] for trajectory in read_split(data, "validation")])
@@ -87,7 +87,9 @@ def _train_network(config: TrainConfig, preset: ModelPreset, data: Path) -> None
     if config.stage == "causalize":
         _causalize(config, parts)
     if numbers.steps:
-        _loop(config, preset, numbers, _objective(config, preset, numbers, parts, trajectories))
+        own = {name: getattr(config, name) for name in ("teacher_steps", "student_steps", "guidance")} | {"teacher": parts.sha256}
+        objective = _objective(config, preset, numbers, parts, trajectories)
+        _loop(config, preset, numbers, objective, own if config.stage == "distill" else {})
     if is_main_process():
         save_stage(config, preset, parts, Path(config.out) / config.stage)
 
@@ -131,13 +133,8 @@ def _objective_class(config: TrainConfig, parts: Parts) -> Callable[..., Any]:
     return partial(DistillObjective, distillation(config, parts))
 
 
-def _own_keys(config: TrainConfig) -> tuple[str, ...]:
-    """Keys that only this stage looks at."""
-    return ("teacher_steps", "student_steps", "guidance") if config.stage == "distill" else ()
-
-
-def _loop(config: TrainConfig, preset: ModelPreset, numbers: Any, objective: Any) -> None:
-    """Run the training loop under a progress bar."""
+def _loop(config: TrainConfig, preset: ModelPreset, numbers: Any, objective: Any, own: dict[str, Any]) -> None:
+    """Run the training loop under a progress bar; `own` is what a resumed run of this stage must also agree with."""
     from tqdm import tqdm
 
     from worldsim.training.loop import LoopConfig, train
@@ -158,7 +155,8 @@ def _loop(config: TrainConfig, preset: ModelPreset, numbers: Any, objective: Any
         precision=config.precision,
         device=config.device,
         save_seconds=config.save_seconds,
-        recipe={name: getattr(config, name) for name in ("stage", "world_model", "transfer", "norm", *_own_keys(config))}
+        recipe={name: getattr(config, name) for name in ("stage", "world_model", "transfer", "norm")}
+        | own
         | {name: getattr(preset, name) for name in ("prediction", "schedule", "objective", "action_dropout", "image_dropout", "clip")}
         | {"batch": numbers.batch},
     )

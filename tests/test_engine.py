@@ -141,7 +141,7 @@ def test_environments_and_commands_pass_the_options_on(folder, tmp_path):
     assert vars(open_model(config).sampler) == vars(model.sampler)
     facts = [sampler_facts({}, EvaluateConfig(**{**given, "decoder": path})) for path in (str(decoder), None)]
     assert facts[0] == facts[1] | {"decoder": facts[0]["decoder"]}  # what a run is known by names the decoder by its hash
-    with pytest.raises(InvalidInput, match="holds no safetensors file"):
+    with pytest.raises(InvalidInput, match="has no config.json, expected an AutoencoderTiny folder"):
         sampler_facts({}, EvaluateConfig(decoder=str(tmp_path)))
 
 

@@ -1,10 +1,12 @@
 """The buffer behind the feature cache: written in place, and yet a value. Against a plain list of frames."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worldsim.models.cache import HistoryCache
+from worldsim.errors import InvalidInput
+from worldsim.models.cache import HistoryCache, Memory
 from worldsim.models.tape import Tape
 
 
@@ -49,6 +51,27 @@ def test_features_that_are_differentiated_are_not_written_in_place():
     new = frame(1).requires_grad_()
     tape.after(new).seen.sum().backward()
     assert torch.equal(new.grad, torch.ones_like(new))
+
+
+def test_what_is_kept_is_no_part_of_the_pass():
+    """Nothing that a pass still owns, or that holds other branches, lives on: overwriting it afterwards changes no memory."""
+    whole = torch.randn(2, 3, 5)  # two lanes, three branches
+    memory = Memory(lanes=2)
+    memory.write("conv", whole[:, 0])
+    memory.append("attention", keys := torch.randn(2, 4, 1, 8))
+    cache = memory.after(1, 4)
+    before = [each.clone() for kept in cache.seen.values() for each in kept]
+    whole.fill_(torch.nan)
+    keys.fill_(torch.nan)
+    after = [each for kept in HistoryCache(cache.length, cache.layers).seen.values() for each in kept]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    summary = cache.layers["conv"][0]
+    assert summary.untyped_storage().nbytes() == summary.nbytes
+
+
+def test_a_pass_over_nothing_that_remembers_is_refused():
+    with pytest.raises(InvalidInput, match="no layer over time, so there is nothing to remember; type history=recompute"):
+        Memory(lanes=1).after(1, 4)
 
 
 def test_a_cache_says_what_a_lane_takes():

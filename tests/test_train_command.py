@@ -133,15 +133,17 @@ def test_a_pretrained_unet_of_diffusers_is_causalized_trained_and_rolled_out(tmp
 
 
 def test_a_world_model_is_distilled_and_sampled_in_fewer_steps(tmp_path, data):
-    """From a checkpoint with guidance and noise in its sampler to one that needs neither."""
+    """From a checkpoint with guidance, noise and an early ending in its sampler to one that needs none of them."""
     from worldsim.simulator import Sampler
 
-    sampler = vars(Sampler(steps=10, guidance=1.5, eta=0.5, history_level=0.03))
+    sampler = vars(Sampler(steps=10, guidance=1.5, eta=0.5, history_level=0.03, ending="released", history_shrink=False))
     teacher = tiny.world_model(tmp_path / "teacher", sampler=sampler)
     base = ("train", "stage=distill", "world_model=tiny", "steps=2", f"init={teacher}", f"data={data}", "teacher_steps=4")
     command(*base, "student_steps=2", f"out={tmp_path / 'made'}")
     config = config_of(tmp_path / "made" / "distill")
-    assert config["sampler"] == sampler | {"steps": 2, "guidance": 1.0, "rescale": 0.0, "eta": 0.0}
+    taken_in = {"guidance": 1.0, "rescale": 0.0, "eta": 0.0, "ending": "clean", "history_shrink": True}
+    assert config["sampler"] == sampler | {"steps": 2} | taken_in
+    assert config["training"]["teacher"] == config_of(teacher)["sha256"]
     assert config["leak"] == {"latents": 0.0, "levels": 0.0, "actions": 0.0}
     assert config["sha256"] != config_of(teacher)["sha256"]
     assert worldsim.load_world_model(tmp_path / "made" / "distill").sampler.steps == 2
@@ -169,6 +171,8 @@ def test_what_cannot_be_distilled(tmp_path, data, capsys):
     command(*base, "teacher_steps=2")
     assert cli.main([*map(str, base), f"init={teacher}", "teacher_steps=8"]) == 1
     assert "teacher_steps=2, now asked for 8" in capsys.readouterr().err
+    assert cli.main([*map(str, base), f"init={tmp_path / 'distill'}", "teacher_steps=2"]) == 1
+    assert "teacher=" in capsys.readouterr().err  # another one than the run began with
 
 
 def test_what_training_cannot_begin_with(tmp_path, capsys, data, pipeline):

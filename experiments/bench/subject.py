@@ -43,6 +43,8 @@ class Subject:
     def world(self, **options: Any) -> VideoWorldModel:
         """A world model of these weights with other options of its sampler; None leaves one as it is."""
         given = {name: value for name, value in options.items() if value is not None}
+        if given.get("history") in KEPT:
+            given |= {"rescale_over": "frame", "anchor": "episode"}  # all that kept features allow
         return VideoWorldModel(self.spec, self.network, self.autoencoder, replace(self.sampler, **given), precision=self.precision)
 
 
@@ -52,6 +54,8 @@ def subject_of(config: BenchConfig) -> Subject:
     Raises:
         InvalidInput: a world model that is no checkpoint, or a preset without a network of its own.
     """
+    if config.preset and config.decoder:
+        raise InvalidInput("decoder= belongs to the decoder of a checkpoint, and a preset has its own; leave preset= or decoder= out")
     return _invented(config.preset, Engine(**_engine(config)), config.device) if config.preset else world_model_of(config)
 
 

@@ -88,7 +88,7 @@ def running(own: OwnModel, setting: Setting, lanes: int) -> Contender:
     spec = WorldSpec(side, side, ActionSpec(tuple(map(str, range(size))), (-1.0,) * size, (1.0,) * size, 10.0), network.window, 10.0)
     model, rng = VideoWorldModel(spec, network, autoencoder, setting.sampler()), np.random.default_rng(0)
     state = model.start(rng.integers(0, 256, (lanes, 1, side, side, 3), dtype=np.uint8), np.arange(lanes))
-    count = max(1, network.window // 2)
+    count = max(1, network.window // 2) + 1
 
     def make(frames: int) -> None:
         nonlocal state

@@ -107,6 +107,7 @@ def roll_out(
     """
     stage, queue = Stage(world, cast, task, clock), deque(episodes)
     count = _even(len(queue), batch)
+    clock.lanes = max(clock.lanes or 0, count)
     lanes = stage.filled([], queue, count)
     while lanes:
         stage.step(lanes)

@@ -126,9 +126,9 @@ class Memory:
         return None if self._seen is None else self._seen[layer]
 
     def write(self, layer: str, *features: Tensor) -> None:
-        """Remember `features` `[lanes, ...]` of `layer` in place of what was; as their own memory, not as views of this pass."""
+        """Remember `features` `[lanes, ...]` of `layer` in place of what was."""
         if self.keeps:
-            self.written[layer] = tuple(each.contiguous() for each in features)
+            self.written[layer] = features
 
     def append(self, layer: str, *features: Tensor) -> None:
         """Remember `features` `[lanes, ..., frames, d]` of `layer` behind those of the frames before."""
@@ -136,10 +136,22 @@ class Memory:
             self.appended[layer] = features
 
     def after(self, frames: int, window: int) -> HistoryCache:
-        """The cache that holds what this pass has written, `frames` frames later. History is one branch: no lane has two."""
-        if (self.branches != 1 and not self.ahead) or not self.keeps:
+        """The cache that holds what this pass has written, `frames` frames later. History is one branch: no lane has two.
+
+        Everything is copied: nothing of the pass, which may own its memory (CUDA graphs) or hold other branches in it, lives on.
+
+        Raises:
+            InvalidInput: several branches, a pass that keeps nothing, or a network without a layer that remembers.
+        """
+        if self.branches != 1 and not self.ahead:
             raise InvalidInput(f"a pass of {self.branches} branches cannot be remembered; evaluate the history in one")
-        kept: dict[str, Kept] = dict(self.written)
+        if not self.keeps:
+            raise InvalidInput("this pass was told to keep nothing and cannot be remembered; give it Memory(keeps=True)")
+        if not self.written and not self.appended:
+            raise InvalidInput("this network has no layer over time, so there is nothing to remember; type history=recompute")
+        kept: dict[str, Kept] = {
+            name: tuple(each.clone(memory_format=torch.contiguous_format) for each in features) for name, features in self.written.items()
+        }
         for name, features in self.appended.items():
             before = (None,) * len(features) if self.cache is None else self.cache.layers[name]
             kept[name] = tuple(Tape.of(new, window) if old is None else old.after(new) for old, new in zip(before, features, strict=True))

@@ -16,4 +16,6 @@ def choose_precision(name: str, device: str) -> str:
     """The precision to compute in: "auto" becomes bf16 where the device has it, fp32 elsewhere."""
     if name != "auto":
         return name
-    return "bf16" if device != "cpu" or bf16_is_fast() else "fp32"
+    kind = torch.device(device).type
+    fast = bf16_is_fast() if kind == "cpu" else kind != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if fast else "fp32"

@@ -46,6 +46,8 @@ class Engine:
         Raises:
             InvalidInput: CUDA graphs without a GPU.
         """
+        if self.compile == "cudagraphs" and torch.device(device).type != "cuda":
+            raise InvalidInput(f"compile=cudagraphs needs a GPU, and the device is {device}; type compile=default")
         precision = choose_precision(self.precision, device)
         for module in (network.to(device), autoencoder.to(device)):
             if precision == "bf16":
@@ -55,12 +57,10 @@ class Engine:
                 _hold_channels_last(module)
             _hold_taps(module)
         if self.compile != "none":
-            self._compile(network, autoencoder.decoder, device)
+            self._compile(network, autoencoder.decoder)
         return precision
 
-    def _compile(self, network: nn.Module, decoder: nn.Module, device: str) -> None:
-        if self.compile == "cudagraphs" and torch.device(device).type != "cuda":
-            raise InvalidInput(f"compile=cudagraphs needs a GPU, and the device is {device}; type compile=default")
+    def _compile(self, network: nn.Module, decoder: nn.Module) -> None:
         import torch._dynamo.config as limits
 
         limits.recompile_limit = max(limits.recompile_limit, VARIANTS)

@@ -67,6 +67,8 @@ class Sampler:
                 raise InvalidInput(f"{key} is {getattr(self, key)}, expected a number from 0 to 1")
         if self.window is not None and self.window < 2:
             raise InvalidInput(f"window is {self.window}, expected at least 2 frames: one of history and the new one")
+        if self.window is not None and self.history == "stream":
+            raise InvalidInput(f"window is {self.window}, and history=stream keeps what the network was trained with; type history=window")
         if self.history != "recompute" and self.rescale_over == "clip":
             raise InvalidInput(
                 "the frames of a window are seen whole only with history=recompute; type history=recompute, or rescale_over=frame"

@@ -24,7 +24,7 @@ SIGNS = (
     "could not create a primitive",
 )
 
-ADVICE = "ask for fewer lanes (num_envs=, batch=), a smaller window= or precision=bf16"
+ADVICE = "ask for fewer lanes (num_envs=, batch=), history=window with a smaller window=, or precision=bf16"
 
 log = logging.getLogger(__name__)
 

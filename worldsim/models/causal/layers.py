@@ -90,7 +90,8 @@ class CumulativeGroupNorm(Remembers, nn.GroupNorm):
         groups = x.unflatten(1, (self.num_groups, -1)).float() if x.dtype.itemsize < 4 else x.unflatten(1, (self.num_groups, -1))
         sums = torch.stack([groups.sum((2, 4, 5)), groups.square().sum((2, 4, 5))])  # [2, B, G, T] of values and of squares
         frames = torch.arange(1, x.shape[2] + 1, device=x.device).expand(len(x), -1)  # [B, T] frames so far
-        sums, frames = self._with_past(sums.cumsum(-1), frames)
+        sums = sums @ torch.ones_like(sums[0, 0, :1]).expand(x.shape[2], -1).triu()  # running sums; cumsum has no deterministic CUDA kernel
+        sums, frames = self._with_past(sums, frames)
         mean, square = sums / (frames[:, None] * groups[0, 0].numel() / x.shape[2])
         scale = (square - mean.square()).clamp(min=0).add(self.eps).rsqrt()
         normal = (groups - mean[:, :, None, :, None, None]) * scale[:, :, None, :, None, None]
@@ -148,8 +149,9 @@ def attend_back(q: Tensor, k: Tensor, v: Tensor, layer: Remembers, window: int |
     if not cached:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=_band(frames, window, q.device))
     back = frames_back(memory, frames, window)[:, None]  # [lanes, 1, N, window + N]
+    hidden = memory.once(("hidden", frames, window, q.dtype), lambda: q.new_zeros(back.shape).masked_fill(back < 0, -torch.inf))
     q, k, v = (_by_lane(t, memory) for t in (q, k, v))
-    out = attend_to_history(q, k, v, tuple(t.to(k) for t in cached), torch.zeros(back.shape).to(q).masked_fill(back < 0, -torch.inf))
+    out = attend_to_history(q, k, v, tuple(t.to(k) for t in cached), hidden)
     return out.unflatten(3, (memory.branches, frames)).permute(0, 3, 1, 2, 4, 5).flatten(0, 2)
 
 
