@@ -234,7 +234,7 @@ def test_fast_results_depend_on_the_batch_size_in_their_rounding_only(tiny_parts
     one, three, seven = (evaluated(f"fast{batch}", batch=batch, precision="fp32") for batch in (1, 3, 7))
     assert_equal(one, three, TOLERANCE)
     assert_equal(one, seven, TOLERANCE)
-    assert [row["lanes"] for row in RunFolder("fast7").throughput()] == [7]
+    assert [row["lanes"] for row in RunFolder("fast7").throughput()] == [5]  # 15 episodes in at most 7 lanes are three calls of 5
 
 
 @pytest.mark.slow
