@@ -10,7 +10,6 @@ from torch import nn
 from worldsim.experiments.bench.subject import Subject, noise_frames, running
 from worldsim.experiments.schema import BenchConfig
 from worldsim.models.cache import HistoryCache
-from worldsim.models.tape import Tape
 from worldsim.models.video_unet import VideoUNet
 
 
@@ -59,8 +58,7 @@ def _resident() -> int:
 
 def kept_values(cache: HistoryCache) -> int:
     """Numbers that a lane's kept features are, spare slots of the tapes included; in bfloat16 some of them are twice as wide as others."""
-    buffers = (each.slots.tensor if isinstance(each, Tape) else each for kept in cache.layers.values() for each in kept)
-    return sum(tensor[:1].numel() for tensor in buffers)
+    return sum(tensor[:1].numel() for tensor in cache.buffers)
 
 
 def cache_formula(network: nn.Module) -> int | None:

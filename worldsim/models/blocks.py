@@ -169,7 +169,7 @@ class TemporalAttention(nn.Module):
         if cached is None:
             h = self._within_clip(q, k, v, streams)
         else:
-            h = attend_to_history(q, k, v, cached, self._bias(frames_back(memory, frames, self.window).to(q.device), q))
+            h = attend_to_history(q, k, v, cached, self._bias(frames_back(memory, frames, self.window), q))
         h = h.unflatten(3, (streams, frames)).permute(0, 3, 4, 1, 2, 5).reshape(x.shape)  # [B, S, T, H*W, heads, d] -> x
         return self.feed_forward(x + self.out(h), emb)
 

@@ -30,10 +30,14 @@ class HistoryCache:
         return {name: tuple(each.seen if isinstance(each, Tape) else each for each in kept) for name, kept in self.layers.items()}
 
     @property
+    def buffers(self) -> list[Tensor]:
+        """All tensors that are held, `[B, ...]`, spare slots of the tapes included."""
+        return [each.slots.tensor if isinstance(each, Tape) else each for kept in self.layers.values() for each in kept]
+
+    @property
     def bytes_per_lane(self) -> int:
-        """What a lane's memory takes, spare slots of the tapes included."""
-        buffers = (each.slots.tensor if isinstance(each, Tape) else each for kept in self.layers.values() for each in kept)
-        return sum(tensor[:1].nbytes for tensor in buffers)
+        """What a lane's memory takes."""
+        return sum(tensor[:1].nbytes for tensor in self.buffers)
 
     def select(self, lanes: Sequence[int]) -> "HistoryCache":
         """The memory of some lanes, in the given order."""

@@ -55,7 +55,7 @@ class CausalConv3d(Remembers, nn.Conv3d):
         past = self.memory.spread(cached[0]).to(x) if cached else x.new_zeros(*x.shape[:2], reach, *x.shape[3:])
         seen = torch.cat([past, x], dim=2)
         if self.memory and self.memory.keeps:
-            self._keep(seen[:, :, -reach:].clone())
+            self._keep(seen[:, :, -reach:])
         return super().forward(seen)
 
     def _one_more(self, x: Tensor, frames: Tensor, sums: Tensor) -> Tensor:
