@@ -1,8 +1,9 @@
 """The command line: `worldsim VERB key=value ...`. Turns words into a config dataclass and failures into one line.
 
 Knows nothing of what the commands do. Each is imported only when its configuration is complete and correct, and Hydra only
-when there is one to compose, so a wrong key costs no waiting. Every argument after the verb is `key=value`, but for the action of a verb
-that has several; there are no flags besides `--help`, `--cfg job` and `--peer NAME=FOLDER`, another way to type a key.
+when there is one to compose, so a wrong key costs no waiting. Every argument after the verb is `key=value`; `--key value` says the same, as
+does `--key` of a key that is true or false, and a verb's leading keys may go without their names. `--help`, `--cfg job` and
+`--peer NAME=FOLDER` are no keys.
 """
 
 import errno
@@ -10,7 +11,7 @@ import os
 import select
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import Field, fields
 from importlib import import_module
 from typing import Any
@@ -76,11 +77,9 @@ def _command(arguments: list[str]) -> None:
     if "--help" in arguments or "-h" in arguments:
         print(_help(verb))
         return
-    if arguments and arguments[0] in _actions(verb):
-        arguments[0] = f"action={arguments[0]}"
     _name_peers(arguments)
     show = _take_cfg(arguments)
-    values, text = _compose(verb, arguments)
+    values, text = _compose(verb, list(_keyed(verb, arguments)))
     _check(verb, values, partial=show)
     if show:
         print(text, end="")
@@ -92,11 +91,6 @@ def _verb(name: str) -> Verb:
     if name not in VERBS:
         raise UnknownName(f'unknown command "{name}"; {did_you_mean(name, VERBS)} (worldsim --help lists them)')
     return VERBS[name]
-
-
-def _actions(verb: Verb) -> tuple[str, ...]:
-    """What may stand right behind the verb, in place of `action=`: `worldsim weights convert ...`."""
-    return next((field.metadata["choices"] for field in fields(verb.config) if field.name == "action"), ())
 
 
 def _take_cfg(arguments: list[str]) -> bool:
@@ -120,6 +114,31 @@ def _name_peers(arguments: list[str]) -> None:
         arguments[place : place + 2] = [f"peer_{given[0]}"]
 
 
+def _keyed(verb: Verb, arguments: Sequence[str]) -> Iterator[str]:
+    """Every argument as `key=value`, where it is not yet: words in their places, `--key value`, `--key`.
+
+    Raises:
+        InvalidInput: a key without a value.
+        UnknownName: the verb has no such key.
+    """
+    known = {field.name: field for field in fields(verb.config)}
+    places, rest = iter(verb.positional), iter(arguments)
+    for argument in rest:
+        if not argument.startswith("--"):
+            place = None if "=" in argument else next(places, None)
+            yield f"{place}={argument}" if place else argument
+            continue
+        key, equals, value = argument.lstrip("-").partition("=")
+        key = key.replace("-", "_")
+        if key not in known:
+            raise UnknownName(f'{verb.name} has no key "{key}"; {did_you_mean(key, known)}')
+        if not equals:
+            value = "true" if known[key].type is bool else next(rest, None)
+        if value is None:
+            raise InvalidInput(f"--{key} needs a value; type {key}=VALUE")
+        yield f"{key}={value}"
+
+
 def _override(verb: Verb, argument: str) -> str:
     """`argument` in Hydra's grammar. Text is quoted for it, so paths with spaces, `=` or brackets inside need no second quoting.
 
@@ -132,11 +151,9 @@ def _override(verb: Verb, argument: str) -> str:
     if not known:
         raise InvalidInput(f'{verb.name} takes no keys, got "{argument}"')
     if not equals:
-        name = key.lstrip("-")
-        advice = f"type {name}=VALUE" if name in known else f"for example {next(iter(known))}={argument}"
-        raise InvalidInput(f'expected key=value, got "{argument}"; {advice}')
+        raise InvalidInput(f'expected key=value, got "{argument}"; for example {next(iter(known))}={argument}')
     if key not in known:
-        raise UnknownName(f'{verb.name} has no key "{key}"; {did_you_mean(key.lstrip("+-~"), known)}')
+        raise UnknownName(f'{verb.name} has no key "{key}"; {did_you_mean(key.lstrip("+~"), known)}')
     return f"{key}={_quoted(value)}" if known[key].type in (str, str | None) else argument
 
 
@@ -238,14 +255,16 @@ def _overview() -> str:
             "worldsim VERB --cfg job  the resolved configuration, without running it",
             "worldsim --version       the version",
             "",
-            "Arguments are key=value only: worldsim evaluate policies='[begin,converged]' episodes=50 'run=runs/my run'",
+            "Arguments are key=value: worldsim evaluate policies='[begin,converged]' episodes=50 'run=runs/my run'",
+            "--key value says the same as key=value, and --key the same as key=true.",
         ]
     )
 
 
 def _help(verb: Verb) -> str:
-    action = f" {'|'.join(_actions(verb))}" if _actions(verb) else ""
-    lines = [f"usage: worldsim {verb.name}{action} key=value ...", "", verb.meaning]
+    choices = {field.name: "|".join(field.metadata["choices"]) for field in fields(verb.config)}
+    places = "".join(f" {choices[place] or place.upper()}" for place in verb.positional)
+    lines = [f"usage: worldsim {verb.name}{places} key=value ...", "", verb.meaning]
     for field in fields(verb.config):
         default = field.default_factory() if callable(field.default_factory) else field.default
         shown = "required" if default == REQUIRED else f"default {_value(default)}"

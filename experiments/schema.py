@@ -54,11 +54,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Verb:
-    """One command: its name, the dataclass of its keys, and a line of help. Its module is named after it and has `run(config)`."""
+    """One command: its name, the dataclass of its keys, a line of help, and the keys whose names may be left out, in their order.
+
+    Its module is named after it and has `run(config)`.
+    """
 
     name: str
     config: type
     meaning: str
+    positional: tuple[str, ...] = ()
 
     @property
     def stem(self) -> str:
@@ -76,18 +80,18 @@ VERBS = {
     for verb in (
         Verb("demo", DemoConfig, "Rank the shipped policies in the shipped world and check the ranking against the truth."),
         Verb("collect", CollectConfig, "Record episodes of a true world."),
-        Verb("import", ImportConfig, "Turn RLDS or mp4-and-JSON recordings of robots into episode files."),
+        Verb("import", ImportConfig, "Turn recordings of robots into episode files.", ("source", "path")),
         Verb("train", TrainConfig, "Train one stage of a world model."),
         Verb("train-policy", TrainPolicyConfig, "Clone a policy from recorded episodes."),
         Verb("train-verifier", TrainVerifierConfig, "Train a judge of success on recorded episodes."),
         Verb("evaluate", EvaluateConfig, "Let policies act in a world model, judge them and rank them."),
         Verb("replay", ReplayConfig, "Feed recorded actions to a world model and compare it with what happened."),
         Verb("evaluate-video", EvaluateVideoConfig, "Measure predicted video by a published protocol: PSNR, SSIM, LPIPS, FVD, FID."),
-        Verb("score", ScoreConfig, "Judge a run again and rebuild its results and report."),
+        Verb("score", ScoreConfig, "Judge a run again and rebuild its results and report.", ("run",)),
         Verb("ablate", AblateConfig, "Compare weight transfers and guidance at a small scale (Vid2World, Table 2)."),
         Verb("reproduce", ReproduceConfig, "Make everything that ships again: data, policies, judge, world model."),
-        Verb("weights", WeightsConfig, "Convert official Vid2World or DynamiCrafter checkpoints, or say what a file is."),
-        Verb("status", StatusConfig, "Say how far a run is."),
+        Verb("weights", WeightsConfig, "Convert official Vid2World or DynamiCrafter checkpoints, or look at one.", ("action", "source")),
+        Verb("status", StatusConfig, "Say how far a run is.", ("run",)),
         Verb("bench", BenchConfig, "Time a world model on this machine."),
         Verb("doctor", DoctorConfig, "Say what this machine has, what it lacks and what to type."),
     )

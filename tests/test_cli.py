@@ -19,7 +19,7 @@ from worldsim.data.files import sha256_of, write_json
 from worldsim.data.trajectory_file import write_trajectory
 from worldsim.errors import DamagedFile, InvalidInput, MissingDependency, RunMismatch, UnknownName
 from worldsim.experiments import cli, doctor, status
-from worldsim.experiments.schema import REQUIRED, VERBS, DoctorConfig
+from worldsim.experiments.schema import REQUIRED, VERBS, DoctorConfig, ImportConfig, ReplayConfig
 from worldsim.types import Trajectory
 
 HEAVY = ("torch", "hydra", "mujoco", "matplotlib", "tensorflow", "diffusers")
@@ -173,6 +173,29 @@ def test_names_in_a_list_may_be_quoted(evaluated):
 
 
 @pytest.mark.parametrize(
+    "argv",
+    [
+        ["episodes=3", "shuffle_actions=true", "data=my data", "steps=null"],
+        ["--episodes", "3", "--shuffle-actions", "--data", "my data"],
+        ["--data=my data", "--episodes=3", "--shuffle_actions=true"],
+    ],
+)
+def test_flags_say_the_same_as_keys(monkeypatch, argv):
+    seen = []
+    monkeypatch.setattr("worldsim.experiments.replay.run", seen.append)
+    assert cli.main(["replay", *argv]) == 0
+    assert seen == [ReplayConfig(data="my data", episodes=3, shuffle_actions=True)]
+
+
+def test_leading_keys_may_go_without_names(monkeypatch):
+    seen = []
+    monkeypatch.setattr("worldsim.experiments.import_.run", seen.append)
+    for argv in (["rlds", "a b"], ["source=rlds", "path=a b"], ["rlds", "path=a b"], ["--source", "rlds", "--path", "a b"]):
+        assert cli.main(["import", *argv, "out=x"]) == 0
+    assert seen == [ImportConfig(source="rlds", path="a b", out="x")] * 4
+
+
+@pytest.mark.parametrize(
     ("argv", "said"),
     [
         (["evalute"], 'did you mean "evaluate"?'),
@@ -181,8 +204,11 @@ def test_names_in_a_list_may_be_quoted(evaluated):
         (["evaluate", "+episodes=3"], 'did you mean "episodes"?'),
         (["evaluate", "hydra.run.dir=x"], "no key"),
         (["evaluate", "runs/x"], "expected key=value"),
-        (["evaluate", "--episodes", "3"], "type episodes=VALUE"),
-        (["status", "runs/x"], "run=runs/x"),
+        (["evaluate", "--episodes"], "type episodes=VALUE"),
+        (["evaluate", "--epsodes", "3"], 'did you mean "episodes"?'),
+        (["evaluate", "--report", "no"], 'got "no"'),
+        (["status", "runs/x", "y"], "expected key=value"),
+        (["weights", "convrt"], 'did you mean "convert"?'),
         (["doctor", "x=1"], "takes no keys"),
         (["evaluate", "episodes=many"], 'episodes takes int, got "many"'),
         (["evaluate", "episodes=1.5"], "episodes takes int"),

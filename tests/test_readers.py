@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from worldsim.data.actions import bounds_of, describe_actions, normalise, undo
-from worldsim.data.importing import RECORDING_FORMATS, import_recordings
+from worldsim.data.importing import import_recordings
 from worldsim.data.mp4_json import actions_between, parse_annotation, read_mp4_json
+from worldsim.data.recording import RECORDING_FORMATS
 from worldsim.data.rlds import Layout, read_rlds, trajectory_of
 from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
 from worldsim.data.video import write_video

@@ -77,6 +77,7 @@ class Registry:
 
 WORLD_MODELS = Registry("world model")
 POLICIES = Registry("policy")
+ADAPTERS = Registry("adapter")  # what stands between a policy and a world: converters of actions, chunks, a gripper that sticks
 VERIFIERS = Registry("verifier")
 TASKS = Registry("task")
 TRUTHS = Registry("truth")

@@ -5,12 +5,16 @@ uint8 `[H, W, 3]` in [0, 255].
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from worldsim.errors import InvalidInput
+
+FRAMES = ("base", "tool")
+ROTATIONS = ("none", "rpy", "axis_angle")
+GRIPPERS = ("none", "relative", "relative_open", "absolute", "absolute_closed")
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,9 @@ class ActionSpec:
         high: largest legal value per component.
         rate_hz: actions per second.
         frame: "base" or "tool", the frame in which translations are given.
-        rotation: "none", "rpy" or "axis_angle".
-        gripper: "none", "relative" (+ closes) or "absolute" (1 is open).
+        rotation: "none", "rpy" (roll, pitch, yaw) or "axis_angle" (a vector along the axis, as long as the angle); radians.
+        gripper: "none"; "relative" (+ closes) or "relative_open" (+ opens), 0 leaves it; "absolute" (1 is open, 0 closed) or
+            "absolute_closed" (1 is closed, 0 open).
     """
 
     names: tuple[str, ...]
@@ -40,6 +45,13 @@ class ActionSpec:
             object.__setattr__(self, key, tuple(getattr(self, key)))
         if not len(self.names) == len(self.low) == len(self.high):
             raise InvalidInput(f"{len(self.names)} action names need as many bounds, got {len(self.low)} low and {len(self.high)} high")
+        for key, known in (("frame", FRAMES), ("rotation", ROTATIONS), ("gripper", GRIPPERS)):
+            if getattr(self, key) not in known:
+                raise InvalidInput(f'{key} of an action is "{getattr(self, key)}", expected one of {", ".join(known)}')
+
+    def differences(self, other: "ActionSpec") -> tuple[str, ...]:
+        """In which of its attributes an action of this kind means something else than one of `other`."""
+        return tuple(each.name for each in fields(self) if getattr(self, each.name) != getattr(other, each.name))
 
     @property
     def size(self) -> int:
@@ -201,7 +213,11 @@ class WorldModel(Protocol):
 
 
 class Policy(Protocol):
-    """Chooses an action from the frames it sees. `lanes` are indices of parallel episodes."""
+    """Chooses an action from the frames it sees. `lanes` are indices of parallel episodes.
+
+    A policy that can fail, such as one behind a network, may also have `faults`, a mapping from lane to one line: the lanes that it can
+    no longer act in until they are reset. `act` gives NaN for them. Their episodes are left unscored, and the others go on.
+    """
 
     action: ActionSpec
 
@@ -210,6 +226,21 @@ class Policy(Protocol):
 
     def act(self, frames: np.ndarray, lanes: Sequence[int]) -> np.ndarray:
         """uint8 `[B, H, W, 3]`, row i belonging to `lanes[i]`, to float32 `[B, A]`."""
+
+
+@runtime_checkable
+class ChunkPolicy(Protocol):
+    """A policy that plans several actions ahead. `worldsim.load.load_policy` lifts it to a `Policy`; which actions of a plan are used is
+    up to an adapter (`chunk`, `ensemble`). It may have `faults`, as a `Policy` may.
+    """
+
+    action: ActionSpec
+
+    def reset(self, lanes: Sequence[int], tasks: Sequence[Task], seeds: Sequence[int]) -> None:
+        """Begin an episode in each of `lanes`; each task holds the one start of its lane."""
+
+    def plan(self, frames: np.ndarray, lanes: Sequence[int]) -> np.ndarray:
+        """uint8 `[B, H, W, 3]`, row i belonging to `lanes[i]`, to float32 `[B, T, A]`: the next T actions."""
 
 
 @runtime_checkable

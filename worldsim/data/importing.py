@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,44 +19,11 @@ import numpy as np
 
 from worldsim.data.actions import ActionStatistics, bounds_of, describe_actions
 from worldsim.data.files import write_json
-from worldsim.data.mp4_json import read_mp4_json
-from worldsim.data.recording import Recording
-from worldsim.data.rlds import read_rlds
+from worldsim.data.recording import RECORDING_FORMATS, Recording
 from worldsim.data.trajectory_file import read_trajectory, write_trajectory
 from worldsim.data.video import resize_frames
 from worldsim.errors import DamagedFile, InvalidInput, RunMismatch, WorldsimError
-from worldsim.registry import Registry
 from worldsim.types import ActionSpec, Trajectory
-
-RECORDING_FORMATS = Registry("recording format")
-
-
-@RECORDING_FORMATS.register("rlds")
-@dataclass(frozen=True)
-class Rlds:
-    """TFRecords as tensorflow-datasets writes them (BridgeData, fractal, DROID, Open X-Embodiment)."""
-
-    path: str
-    camera: str | None = None
-    limit: int | None = None
-
-    def build(self) -> Iterator[Recording]:
-        """Its episodes, unread."""
-        return read_rlds(self.path, camera=self.camera, limit=self.limit)
-
-
-@RECORDING_FORMATS.register("mp4-json")
-@dataclass(frozen=True)
-class Mp4Json:
-    """One mp4 per camera and one JSON annotation per episode."""
-
-    path: str
-    camera: str | None = None
-    limit: int | None = None
-
-    def build(self) -> Iterator[Recording]:
-        """Its episodes, unread."""
-        return read_mp4_json(self.path, camera=self.camera, limit=self.limit)
 
 
 @dataclass(frozen=True)

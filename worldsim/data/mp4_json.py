@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from worldsim.data.recording import Recording
+from worldsim.data.recording import RECORDING_FORMATS, Recording
 from worldsim.data.video import read_video, video_fps
 from worldsim.errors import DamagedFile, InvalidInput, UnknownName
 from worldsim.registry import did_you_mean
@@ -128,3 +128,17 @@ def _video(folder: Path, camera: str) -> Path:
     if camera not in cameras:
         raise UnknownName(f'no camera "{camera}"; {did_you_mean(camera, cameras)}')
     return cameras[camera]
+
+
+@RECORDING_FORMATS.register("mp4-json")
+@dataclass(frozen=True)
+class Mp4Json:
+    """One mp4 per camera and one JSON annotation per episode."""
+
+    path: str
+    camera: str | None = None
+    limit: int | None = None
+
+    def build(self) -> Iterator[Recording]:
+        """Its episodes, unread."""
+        return read_mp4_json(self.path, camera=self.camera, limit=self.limit)

@@ -1,9 +1,12 @@
-"""A recorded episode that has not been read yet: what every reader of recordings yields. Knows no format."""
+"""A recorded episode that has not been read yet: what every reader of recordings yields; and the readers by name. Knows no format."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from worldsim.registry import Registry
 from worldsim.types import Trajectory
+
+RECORDING_FORMATS = Registry("recording format")  # each part is a dataclass with path, camera, limit and `build() -> Iterator[Recording]`
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.data.recording import Recording
+from worldsim.data.recording import RECORDING_FORMATS, Recording
 from worldsim.errors import DamagedFile, InvalidInput, MissingDependency, UnknownName
 from worldsim.registry import did_you_mean
 from worldsim.types import Trajectory
@@ -205,3 +205,17 @@ def _silent() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+@RECORDING_FORMATS.register("rlds")
+@dataclass(frozen=True)
+class Rlds:
+    """TFRecords as tensorflow-datasets writes them (BridgeData, fractal, DROID, Open X-Embodiment)."""
+
+    path: str
+    camera: str | None = None
+    limit: int | None = None
+
+    def build(self) -> Iterator[Recording]:
+        """Its episodes, unread."""
+        return read_rlds(self.path, camera=self.camera, limit=self.limit)
