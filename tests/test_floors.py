@@ -13,6 +13,7 @@ ROOMS = ("envs", "policies", "verifiers")  # floor 4: no doors between them
 FOLDERS = ("worldsim", *ROOMS, "experiments")
 FLOORS = {
     "worldsim.types": 0,
+    "worldsim.actions": 0,
     "worldsim.registry": 0,
     "worldsim.options": 0,
     "worldsim.errors": 0,

@@ -5,89 +5,13 @@ uint8 `[H, W, 3]` in [0, 255].
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from worldsim.actions import ActionSpec
 from worldsim.errors import InvalidInput
-
-FRAMES = ("base", "tool")
-ROTATIONS = ("none", "rpy", "axis_angle")
-GRIPPERS = ("none", "relative", "relative_open", "absolute", "absolute_closed")
-
-
-@dataclass(frozen=True)
-class ActionSpec:
-    """What an action means. Two parts whose specs differ must not be joined without a named converter.
-
-    Attributes:
-        names: one name per component.
-        low: smallest legal value per component.
-        high: largest legal value per component.
-        rate_hz: actions per second.
-        frame: "base" or "tool", the frame in which translations are given.
-        rotation: "none", "rpy" (roll, pitch, yaw) or "axis_angle" (a vector along the axis, as long as the angle); radians.
-        gripper: "none"; "relative" (+ closes) or "relative_open" (+ opens), 0 leaves it; "absolute" (1 is open, 0 closed) or
-            "absolute_closed" (1 is closed, 0 open).
-    """
-
-    names: tuple[str, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    rate_hz: float
-    frame: str = "base"
-    rotation: str = "none"
-    gripper: str = "none"
-
-    def __post_init__(self) -> None:
-        for key in ("names", "low", "high"):  # lists arrive from JSON
-            object.__setattr__(self, key, tuple(getattr(self, key)))
-        if not len(self.names) == len(self.low) == len(self.high):
-            raise InvalidInput(f"{len(self.names)} action names need as many bounds, got {len(self.low)} low and {len(self.high)} high")
-        for key, known in (("frame", FRAMES), ("rotation", ROTATIONS), ("gripper", GRIPPERS)):
-            if getattr(self, key) not in known:
-                raise InvalidInput(f'{key} of an action is "{getattr(self, key)}", expected one of {", ".join(known)}')
-
-    def differences(self, other: "ActionSpec") -> tuple[str, ...]:
-        """In which of its attributes an action of this kind means something else than one of `other`."""
-        return tuple(each.name for each in fields(self) if getattr(self, each.name) != getattr(other, each.name))
-
-    @property
-    def size(self) -> int:
-        """Number of components."""
-        return len(self.names)
-
-    def check(self, actions: Any) -> np.ndarray:
-        """`actions` as float32 `[B, A]`, refused when the shape, a bound or a NaN says no.
-
-        Raises:
-            InvalidInput: with the first offending component.
-        """
-        array = self.numbers(actions)
-        if array.ndim != 2 or array.shape[1] != self.size:
-            raise InvalidInput(f"actions have shape {list(array.shape)}, expected [lanes, {self.size}] for {', '.join(self.names)}")
-        outside = ~((array >= np.float32(self.low) - 1e-6) & (array <= np.float32(self.high) + 1e-6))  # NaN counts as outside
-        if outside.any():
-            lane, axis = np.argwhere(outside)[0]
-            bounds = f"[{self.low[axis]:g}, {self.high[axis]:g}]"
-            raise InvalidInput(
-                f'action "{self.names[axis]}" of lane {lane} is {array[lane, axis]:g}, expected a number in {bounds}; clip it first'
-            )
-        return array
-
-    @staticmethod
-    def numbers(actions: Any) -> np.ndarray:
-        """`actions` as a new float32 array of any shape.
-
-        Raises:
-            InvalidInput: text, rows of different length, or something else that is no array of numbers.
-        """
-        try:
-            return np.array(actions, dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            given = " ".join(repr(actions).split())[:60]
-            raise InvalidInput(f"actions are {given}, expected numbers, an array float32 [lanes, numbers]") from error
 
 
 @dataclass(frozen=True)
