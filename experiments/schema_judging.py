@@ -27,6 +27,7 @@ class EvaluateConfig(ModelKeys):
     threads: int = option(0, THREADS, least=0)
     workers: int = option(0, "processes for the true world; 0 uses every core, 1 stays in this process", least=0)
     run: str | None = option(None, "run folder; null is runs/evaluate-<task>, and the same folder again resumes")
+    retry: bool = option(default=False, meaning="play again the episodes that a broken world or an unreachable policy left unscored")
     report: bool = option(default=True, meaning="write report/index.html with figures and videos")
 
 
