@@ -32,7 +32,8 @@ class Lane:
 
     def trajectory(self, task: Task, action: ActionSpec) -> Trajectory:
         """The episode as it was; one that broke says so under "fault" in its metadata."""
-        about = {"policy": self.episode.policy, "world": self.episode.world, "instruction": task.instruction, "fps": action.rate_hz}
+        asked = task.at(self.episode.start).instruction
+        about = {"policy": self.episode.policy, "world": self.episode.world, "instruction": asked, "fps": action.rate_hz}
         return Trajectory(
             task_id=task.id,
             frames=np.stack(self.frames),
