@@ -117,7 +117,9 @@ def _measured(name: str, policies: Sequence[str], block: Mapping[str, Any]) -> M
         raise DamagedFile(f"reference {name} has {len(rates)} rates and {len(successes)} counts for {len(policies)} policies")
     off_grid = [policy for policy, count, n in zip(policies, counts, trials, strict=True) if n and count is None]
     if "rates" in block and (off_grid != block.get("off_grid", []) or (all(trials) and not off_grid and list(successes) != counts)):
-        raise DamagedFile(f"reference {name}: rates {list(rates)} and counts {list(successes)} of {list(trials)} trials contradict each other")
+        raise DamagedFile(
+            f"reference {name}: rates {list(rates)} and counts {list(successes)} of {list(trials)} trials contradict each other"
+        )
     return Measured(tuple(map(float, rates)), tuple(successes), trials)
 
 
