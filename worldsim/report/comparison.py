@@ -132,9 +132,8 @@ def _warnings(rows: Sequence[dict[str, Any]], missing: Mapping[str, Sequence[str
             found.append(f"Unscored {side} episodes, in no rate: {counts}.")
         unknown = [row["name"] for row in rows if row[side]["interval"] is None]
         if unknown:
-            found.append(
-                f"No interval for the {side} rate of {', '.join(unknown)}: no whole count of trials is behind it, or none was published."
-            )
+            whose = "any policy" if len(unknown) == len(rows) else ", ".join(unknown)
+            found.append(f"No interval for the {side} rate of {whose}: no whole count of trials is behind it, or none was published.")
     if len(rows) > 1 and not agreement["noise_ceiling"]:
         found.append("No noise ceiling: the number of trials behind some rates is not known.")
     if agreement["drop_one"]:
