@@ -18,31 +18,38 @@ def comparison_tables(comparison: Mapping[str, Any]) -> list[Table]:
 
 def ranking_table(comparison: Mapping[str, Any]) -> Table:
     """Both rates of every policy, with intervals, trials and difference."""
-    table = Table(title="Simulated beside real", box=box.SIMPLE_HEAD, caption_justify="left")
+    table = Table(title="Simulated beside real", box=box.SIMPLE_HEAD, caption_justify="left", collapse_padding=True, pad_edge=False)
     table.caption = escape(
         "\n".join(
             [
                 *(f"{side}: {comparison[side]['source']}: {comparison[side]['recipe']}." for side in ("simulated", "real")),
-                "Wilson intervals. p same: Kruskal-Wallis, simulated against real trials of one policy, not corrected for their number.",
+                "Wilson intervals. p: Kruskal-Wallis, simulated against real trials of one policy, not corrected for their number.",
             ]
         )
     )
-    table.add_column("policy")
     interval = f"{comparison['level']:.0%} interval"
-    for heading in ("simulated", interval, "n", "real", interval, "n", "difference", "p same"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in comparison["policies"]:
-        name = row["name"] if row["name"] == row["real_name"] else f"{row['name']} = {row['real_name']}"
-        table.add_row(escape(name), *_cells(row["simulated"]), *_cells(row["real"]), f"{row['difference']:+.3f}", _p(row["same_rate_p"]))
+    headings = ("sim", interval, "n", "real", interval, "n", "differ", "p")
+    rows = [_cells(row) for row in comparison["policies"]]
+    table.add_column("policy", overflow="fold")
+    for heading, cells in zip(headings, list(zip(*rows, strict=True))[1:], strict=True):
+        table.add_column(heading, justify="right", min_width=max(map(len, (heading, *cells))))  # digits are never cut off; names are folded
+    for cells in rows:
+        table.add_row(*map(escape, cells))
     return table
 
 
-def _cells(side: Mapping[str, Any]) -> list[str]:
-    return [number(side["success_rate"]), escape(span(side["interval"])) or "–", "–" if side["scored"] is None else str(side["scored"])]
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    name = row["name"] if row["name"] == row["real_name"] else f"{row['name']} = {row['real_name']}"
+    sides = [cell for side in ("simulated", "real") for cell in _side_cells(row[side])]
+    return [name, *sides, f"{row['difference']:+.3f}", _p(row["same_rate_p"])]
+
+
+def _side_cells(side: Mapping[str, Any]) -> list[str]:
+    return [number(side["success_rate"]), span(side["interval"], 2) or "–", "–" if side["scored"] is None else str(side["scored"])]
 
 
 def _p(value: float | None) -> str:
-    return "<0.001" if value is not None and value < 0.001 else number(value)
+    return "<.001" if value is not None and value < 0.001 else number(value)
 
 
 def agreement_table(comparison: Mapping[str, Any]) -> Table:
@@ -55,15 +62,15 @@ def agreement_table(comparison: Mapping[str, Any]) -> Table:
     worst = agreement["mmrv_bound"]
     rows = [
         ("Pearson r", number(agreement["pearson"]), span(agreement["pearson_interval"]), "pearson"),
-        ("  without one of the policies", "", span(_drop_range(agreement)), ""),
-        ("  p of as high an r by chance", *_permutation(agreement), ""),
+        ("  without one policy", "", span(_drop_range(agreement)), ""),
+        ("  p of it by chance", *_permutation(agreement), ""),
         ("Spearman", number(agreement["spearman"]), "", ""),
         ("Kendall", number(agreement["kendall"]), "", ""),
         ("MMRV", number(agreement["mmrv"]), span(None if worst is None else (0, worst)), "mmrv"),
-        ("bias (simulated - real)", number(agreement["bias"]), "", ""),
+        ("bias (sim - real)", number(agreement["bias"]), "", ""),
         ("mean absolute error", number(agreement["mean_absolute_error"]), "", ""),
-        ("first choice is really the best", {None: "–", True: "yes", False: "no"}[agreement["top1_correct"]], "", ""),
-        ("  real rate lost by taking it", number(agreement["regret"]), "", ""),
+        ("first choice is best", {None: "–", True: "yes", False: "no"}[agreement["top1_correct"]], "", ""),
+        ("  real rate it loses", number(agreement["regret"]), "", ""),
     ]
     if agreement["paired"]:
         rows.append(("phi of paired episodes", number(agreement["paired"]["phi"]), f"{agreement['paired']['paired_episodes']} pairs", ""))
