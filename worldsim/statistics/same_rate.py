@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import kruskal
+from scipy.stats import chi2, kruskal
 
 from worldsim.errors import InvalidInput
 
@@ -31,8 +31,8 @@ def kruskal_wallis(*, simulated: tuple[int, int], real: tuple[int, int]) -> Krus
     sides = [_outcomes(*counts) for counts in (simulated, real)]
     if len(set(np.concatenate(sides))) == 1:
         return KruskalWallis(0.0, 1.0)
-    statistic, p_value = kruskal(*sides)
-    return KruskalWallis(float(statistic), float(p_value))
+    statistic = max(float(kruskal(*sides).statistic), 0.0)  # rounding may leave it just below 0, where scipy's p value is NaN
+    return KruskalWallis(statistic, float(chi2.sf(statistic, 1)))
 
 
 def _outcomes(successes: int, trials: int) -> np.ndarray:
