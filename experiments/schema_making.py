@@ -23,12 +23,14 @@ class CollectConfig:
 class ImportConfig:
     """Keys of `worldsim import`."""
 
-    source: str = option(REQUIRED, "format of the data: rlds or mp4-json")
+    source: str = option(REQUIRED, "format of the recordings: rlds, mp4-json (also called droid), or another that is registered")
     path: str = option(REQUIRED, "folder or file to read")
-    out: str = option(REQUIRED, "folder that the episodes are written to")
+    out: str | None = option(None, "folder that the episodes are written to; null is data/ and the name of the recordings")
     limit: int | None = option(None, "read this many episodes only", least=1)
-    camera: str | None = option(None, "name of the camera; null takes the format's first")
-    size: int = option(64, "height and width of the written frames in pixels", least=1)
+    camera: str | None = option(None, "name of the camera whose pictures become the frames; null takes the format's first")
+    resize: str = option("64", "size of the written pictures: 64 is a centred square, 240x320 that height and width, none as recorded")
+    views: str = option("all", "whether pictures of the other cameras are kept beside the frames", choices=("all", "none"))
+    actions: str | None = option(None, "which actions, where a data set can give several: vid2world for fractal20220817_data in rlds")
 
 
 @dataclass
