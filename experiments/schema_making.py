@@ -69,6 +69,7 @@ class TrainConfig:
         "drawer", "preset (tiny, drawer, transformer, rt1, csgo, recon), YAML file, or folder of a diffusers video U-Net"
     )
     data: str = option("data/drawer", "folder of recorded episodes, or the name of a true world whose recordings lie in data/NAME")
+    camera: str | None = option(None, "camera whose pictures are learned; null goes on with that of the stage before, else the frames'")
     out: str | None = option(None, "folder that the checkpoints are written to; null is checkpoints/ and the world model's name")
     init: str | None = option(None, "name or folder of the checkpoint to begin from; null takes the stage before this one in `out`")
     autoencoder: str | None = option(None, "autoencoder stage, or folder of a diffusers AutoencoderKL; null takes what `init` brings")

@@ -1,9 +1,9 @@
 """Seeded damage to recordings, and what an import of damaged ones must hold to: a named drop or a WorldsimError, never a wrong number.
 
-    whole = imported("my-format", folder, tmp_path / "whole")
-    for case in cases(folder, sorted(folder.rglob("*.bin")), 60, seed=0):
-        with damaged(folder, case):
-            check(imported("my-format", folder, tmp_path / str(case)), whole)
+whole = imported("my-format", folder, tmp_path / "whole")
+for case in cases(folder, sorted(folder.rglob("*.bin")), 60, seed=0):
+    with damaged(folder, case):
+        check(imported("my-format", folder, tmp_path / str(case)), whole)
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -119,10 +119,11 @@ def imported(source: str, path: Path, out: Path, **options: object) -> Outcome:
     try:
         summary = import_recordings(source, path, out, **options)
     except WorldsimError as error:
-        assert str(error)
-        assert "\n" not in str(error)
-        assert not list(out.rglob("summary.json"))
-        return Outcome({}, refusal=str(error))
+        line = str(error)
+        assert line.strip() == line != ""
+        assert "\n" not in line
+        assert not list(out.rglob("*.*"))
+        return Outcome({}, refusal=line)
     assert all(each.reason and "\n" not in each.reason for each in summary.dropped)
     episodes = {file.relative_to(out).with_suffix("").as_posix(): read_trajectory(file) for file in trajectory_paths(out)}
     assert len(episodes) == summary.episodes

@@ -1,6 +1,8 @@
 """An episode as one of its cameras saw it. Knows nothing of files."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +32,12 @@ def seen_from(trajectory: Trajectory, camera: str | None) -> Trajectory:
     views = {name: view for name, view in trajectory.views.items() if name != camera}
     views[own or "frames"] = trajectory.frames
     return replace(trajectory, frames=trajectory.views[camera], views=views, metadata={**trajectory.metadata, "camera": camera})
+
+
+def camera_of(config: Mapping[str, Any]) -> str | None:
+    """The camera that a checkpoint was trained on, as its config says; None for whichever the frames are of."""
+    training = config.get("training")
+    return training.get("camera") if isinstance(training, Mapping) else None
 
 
 def flat(frames: np.ndarray) -> bool:

@@ -119,7 +119,7 @@ def _import_all(
             write_json(out / "import.json", plan)
         if not kept:
             write_trajectory(file, trajectory)
-        done.append(_remembered(trajectory, kept))
+        done.append(_remembered(trajectory, kept=kept))
     return done, dropped
 
 
@@ -163,7 +163,7 @@ def _check(trajectory: Trajectory, first: list[Imported]) -> None:
             raise InvalidInput(f"frames are {shapes}; type resize=64 or another size")
 
 
-def _remembered(trajectory: Trajectory, kept: bool) -> Imported:
+def _remembered(trajectory: Trajectory, *, kept: bool) -> Imported:
     fingerprint = hashlib.sha256(trajectory.frames.tobytes() + trajectory.actions.tobytes()).hexdigest()
     frames = trajectory.frames
     return Imported(frames.shape[1:3], len(frames), trajectory.actions, trajectory.metadata, fingerprint, kept)

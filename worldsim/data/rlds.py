@@ -26,13 +26,16 @@ from worldsim.types import Trajectory
 
 @dataclass(frozen=True)
 class DataSet:
-    """An opened data set: tensorflow, tensorflow-datasets, the description of its steps and the names of those that are pictures."""
+    """An opened data set: tensorflow, tensorflow-datasets, its description, that of its steps, the names of those that are pictures,
+    and per split its files with the number of episodes that each is said to have.
+    """
 
     tf: Any
     tfds: Any
     builder: Any
     steps: Any
     pictures: tuple[str, ...]
+    files: Mapping[str, tuple[tuple[Path, int], ...]]
 
     @property
     def failure(self) -> tuple[type[Exception], ...]:
@@ -60,7 +63,7 @@ def read_rlds(
     """
     folder = _folder(Path(path))
     data = _opened(folder)
-    splits = list(data.builder.info.splits)
+    splits = list(data.files)
     cameras = _cameras(data)
     camera = _chosen(camera, cameras, f"{path} has no camera")
     chosen = splits if split is None else [_chosen(split, splits, f"{path} has no split")]
@@ -76,13 +79,16 @@ def _opened(folder: Path) -> DataSet:
     try:
         builder = tfds.builder_from_directory(folder)
         steps = builder.info.features["steps"].feature
-        steps["action"]
+        if "action" not in steps:
+            raise KeyError("action")
         observed = steps["observation"].items()
-        list(builder.info.splits.values())[0].filepaths
+        files = {
+            name: tuple(zip(map(Path, split.filepaths), split.shard_lengths, strict=True)) for name, split in builder.info.splits.items()
+        }
     except Exception as error:
         raise DamagedFile(f"{folder} is no RLDS data set ({type(error).__name__}); it needs steps with observation and action") from error
     pictures = [name for name, feature in observed if feature.np_dtype == np.uint8 and feature.shape[2:] == (3,)]
-    return DataSet(tf, tfds, builder, steps, tuple(pictures))
+    return DataSet(tf, tfds, builder, steps, tuple(pictures), files)
 
 
 def _cameras(data: DataSet) -> list[str]:
@@ -92,9 +98,8 @@ def _cameras(data: DataSet) -> list[str]:
 
 def _split(data: DataSet, layout: Layout) -> Iterator[Recording]:
     """The episodes of one split, file by file."""
-    split = data.builder.info.splits[layout.split]
-    for file, promised in zip(split.filepaths, split.shard_lengths, strict=True):
-        yield from _file(data, layout, Path(os.fspath(file)), promised)
+    for file, promised in data.files[layout.split]:
+        yield from _file(data, layout, file, promised)
 
 
 def _file(data: DataSet, layout: Layout, file: Path, promised: int) -> Iterator[Recording]:

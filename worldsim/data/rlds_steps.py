@@ -18,7 +18,7 @@ from worldsim.types import Trajectory
 
 @dataclass(frozen=True)
 class Layout:
-    """What is read of every episode of one split: names of data set and split, camera of the frames, other cameras, the actions' meaning."""
+    """What is read of every episode of a split: names of data set and split, camera of the frames, other cameras, what actions mean."""
 
     dataset: str
     split: str
