@@ -19,7 +19,7 @@ SHARED = Path(__file__).parents[1] / "../shared/data"
 BRIDGE, DROID = SHARED / "bridge_rlds", SHARED / "droid"
 needs_bridge = pytest.mark.skipif(not BRIDGE.is_dir(), reason="the real BridgeData sample (../shared/data/bridge_rlds) is not here")
 needs_droid = pytest.mark.skipif(not DROID.is_dir(), reason="the real DROID sample (../shared/data/droid) is not here")
-REAL_EPISODES = ("train/6", "val/1799", "val/199")  # the shortest
+REAL_EPISODES = ("train/6", "val/199")  # the shortest
 
 
 def tabled_crc(data: bytes) -> int:
@@ -81,9 +81,14 @@ def number_gone(content: dict, rng: np.random.Generator) -> None:
 
 def digit(data: bytes, rng: np.random.Generator) -> bytes:
     """One digit of one number becomes another."""
-    places = [found.start() for found in re.finditer(rb"[0-9]", data)]
-    place = int(rng.choice(places))
+    place = int(rng.choice([found.start() for found in re.finditer(rb"[0-9]", data)]))
     return data[:place] + b"%d" % rng.integers(10) + data[place + 1 :]
+
+
+def letter(data: bytes, rng: np.random.Generator) -> bytes:
+    """One letter becomes another."""
+    place = int(rng.choice([found.start() for found in re.finditer(rb"[A-Za-z_]", data)]))
+    return data[:place] + bytes([int(rng.choice(list(b"abcdefghijklmnopqrstuvwxyz_")))]) + data[place + 1 :]
 
 
 JSON_KINDS = {**KINDS, "swapped": swapped, "row": in_json(row_gone), "number": in_json(number_gone), "digit": digit}
@@ -146,9 +151,9 @@ def test_damaged_real_droid(tmp_path):
     for file in (tmp_path / "in").rglob("*"):
         file.chmod(0o755)
     whole = imported("droid", tmp_path / "in", tmp_path / "whole", resize=16)
-    assert len(whole.episodes) == 3
+    assert len(whole.episodes) == 2
     files = sorted((tmp_path / "in").rglob("*.mp4")) + sorted((tmp_path / "in").rglob("*.json"))
-    for case in cases(tmp_path / "in", files, 30, seed=3):
+    for case in cases(tmp_path / "in", files, 24, seed=3):
         with damaged(tmp_path / "in", case):
             check(imported("droid", tmp_path / "in", tmp_path / str(case), resize=16), whole, frames=case.file.suffix == ".json")
 
@@ -179,7 +184,8 @@ def test_damaged_descriptions_give_no_wrong_number(tmp_path):
     root = tmp_path / "in/bridge_dataset/1.0.0"
     bridge_like(root, {"train": [2, 1]})
     whole = imported("rlds", root, tmp_path / "whole", resize="none")
-    for case in cases(root, sorted(root.glob("*.json")), 50, seed=5, kinds={**KINDS, "digit": digit, "swapped": swapped}):
+    kinds = {**KINDS, "swapped": swapped, "digit": digit, "letter": letter}
+    for case in cases(root, sorted(root.glob("*.json")), 72, seed=5, kinds=kinds):
         with damaged(root, case):
             check(imported("rlds", root, tmp_path / str(case), resize="none"), whole)
 
@@ -193,13 +199,15 @@ def test_damaged_real_bridge(tmp_path):
     shutil.copytree(BRIDGE / "bridge_dataset/1.0.0", root)
     for file in root.iterdir():
         file.chmod(0o644)
+    about = json.loads((root / "dataset_info.json").read_text())
+    (root / "dataset_info.json").write_text(json.dumps(about | {"splits": about["splits"][:1]}))
     whole = imported("rlds", root, tmp_path / "whole", views="none")
     for case in cases(root, [root / "bridge_dataset-train.tfrecord-00000-of-00001"], 10, seed=6, kinds=RECORD_KINDS):
         with damaged(root, case):
             outcome = imported("rlds", root, tmp_path / str(case), views="none")
         check(outcome, whole)
-        assert len(outcome.episodes) + outcome.dropped == 50
-        assert 25 <= len(outcome.episodes) < 50
+        assert outcome.refusal or len(outcome.episodes) + outcome.dropped == 25
+        assert len(outcome.episodes) < 25
 
 
 def test_records_are_counted_up_to_where_the_file_is_torn(tmp_path):
