@@ -1,0 +1,102 @@
+"""The frames that belong to given moments of a video, or that a column of pictures holds: each the right one, or a named error."""
+
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from PIL import Image
+
+from worldsim.data.lerobot.tables import AGAIN, require_file
+from worldsim.errors import DamagedFile
+
+MARGIN = 16  # frames that h264 may show in another order than it stores them; seeking goes by the order in which they are stored
+STRICT = {"err_detect": "explode+crccheck+bitstream+buffer"}  # a decoder that would conceal an error stops at it
+
+
+def frames_at(root: Path, name: str, times: np.ndarray, fps: float) -> np.ndarray:
+    """The frame nearest to each of `times`, less than half a frame away; no frame serves twice.
+
+    Decoding begins at the keyframe before the first time and ends with the last, so nothing else of a long file is touched.
+
+    Args:
+        root: the data set's folder.
+        name: the video, below it.
+        times: float64 `[T]`, seconds, increasing.
+        fps: frames per second, which says how long half a frame is.
+
+    Returns:
+        uint8 `[T, H, W, 3]`, RGB.
+
+    Raises:
+        DamagedFile: the video is missing or torn, does not decode without error, or has no frame for one of the times.
+    """
+    require_file(root, name)
+    half, closest, frames = 0.5 / fps, np.full(len(times), np.inf), [None] * len(times)
+    with _opened(root / name, name) as container:
+        for time, frame in _decoded(container, times[0] - MARGIN / fps):
+            place = int(np.abs(times - time).argmin())
+            distance = abs(times[place] - time)
+            if distance < min(half, closest[place]):
+                if frame.is_corrupt:
+                    raise DamagedFile(f"{name} does not decode without error at {time:.3f} s; {AGAIN}")
+                closest[place], frames[place] = distance, frame.to_ndarray(format="rgb24")
+            if time >= times[-1] + half:
+                break
+    lost = np.flatnonzero(~np.isfinite(closest))
+    if len(lost):
+        raise DamagedFile(f"{name} has no frame of its own for {len(lost)} of {len(times)} rows, first at {times[lost[0]]:.3f} s")
+    return _stacked(frames, name)
+
+
+def pictures(column: Sequence[Any], name: str) -> np.ndarray:
+    """Pictures {"bytes": a PNG or JPEG file} as uint8 `[T, H, W, 3]`, RGB. Raises DamagedFile where one cannot be decoded."""
+    return _stacked([_picture(each, f"picture {place} of {name}") for place, each in enumerate(column)], name)
+
+
+def _picture(cell: Any, what: str) -> np.ndarray:
+    data = cell.get("bytes") if isinstance(cell, dict) else cell
+    if not isinstance(data, bytes):
+        raise DamagedFile(f"{what} is not in the parquet file; write the data set with its pictures embedded")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            Image.open(io.BytesIO(data)).verify()  # the checksums of a PNG
+            return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise DamagedFile(f"{what} cannot be decoded ({type(error).__name__}); {AGAIN}") from error
+
+
+def _stacked(frames: list[np.ndarray], name: str) -> np.ndarray:
+    sizes = {frame.shape for frame in frames}
+    if len(sizes) > 1:
+        raise DamagedFile(f"{name} changes its frame size on the way")
+    return np.stack(frames)
+
+
+def _decoded(container: Any, begin: float) -> Iterator[tuple[float, Any]]:
+    """(seconds, frame) from the last keyframe before `begin` on, in the order in which they are shown."""
+    stream = container.streams.video[0]
+    stream.codec_context.options = STRICT
+    if begin > 0:
+        container.seek(int(begin / stream.time_base), stream=stream, backward=True)
+    for frame in container.decode(stream):
+        if frame.pts is not None:
+            yield float(frame.pts * stream.time_base), frame
+
+
+@contextmanager
+def _opened(path: Path, name: str) -> Iterator[Any]:
+    """An open container with a video stream; whatever goes wrong inside is told as a damaged file."""
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise DamagedFile(f"{name} holds no video stream; {AGAIN}")
+            yield container
+    except (av.FFmpegError, ValueError, OverflowError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise DamagedFile(f"{name} cannot be read as a video ({reason}); {AGAIN}") from error
