@@ -67,7 +67,11 @@ class Content:
 
 def stamped(camera: int, episode: int, frame: int) -> np.ndarray:
     """A picture uint8 `[32, 64, 3]` whose blocks spell the three numbers; coloured, so that its channels differ."""
-    bits = [camera >> place & 1 for place in range(2)] + [episode >> place & 1 for place in range(6)] + [frame >> place & 1 for place in range(8)]
+    bits = (
+        [camera >> place & 1 for place in range(2)]
+        + [episode >> place & 1 for place in range(6)]
+        + [frame >> place & 1 for place in range(8)]
+    )
     blocks = np.zeros((HEIGHT // BLOCK, WIDTH // BLOCK))
     blocks.flat[: len(bits)] = bits
     shades = np.where(blocks.repeat(BLOCK, 0).repeat(BLOCK, 1)[..., None] > 0, (220, 200, 180), (20, 40, 60))

@@ -1,0 +1,173 @@
+"""LeRobot data sets become episodes: every frame and action is the right one, and both versions say the same."""
+
+import shutil
+from pathlib import Path
+
+import av
+import lerobot_data
+import numpy as np
+import pytest
+from lerobot_checks import CONTENT, TOP, WRIST, assert_right, copied, name, originals, outcome, video_file
+from lerobot_data import AV1, H264, LOSSLESS, NAMES, WRITERS, Content, edit_info, encode, read_stamp
+
+import worldsim.data.lerobot.frames
+from worldsim.data.lerobot import read_lerobot
+from worldsim.data.lerobot.tables import read_table
+from worldsim.errors import DamagedFile, InvalidInput, UnknownName
+
+pytest.importorskip("pyarrow")
+both = pytest.mark.parametrize("version", list(WRITERS))
+
+
+@pytest.fixture
+def root(version, tmp_path) -> Path:
+    return copied(version, tmp_path)
+
+
+@both
+@pytest.mark.parametrize("codec", [LOSSLESS, H264, AV1], ids=["lossless", "h264", "av1"])
+def test_every_frame_and_action_is_the_right_one(tmp_path, version, codec):
+    if codec[0] not in av.codecs_available:
+        pytest.skip(f"this PyAV has no encoder {codec[0]}")
+    content = Content(codec=codec)
+    read, reasons = outcome(WRITERS[version](tmp_path, content))
+    assert list(read) == [name(episode) for episode in range(5)]
+    assert not reasons
+    for episode, trajectory in enumerate(read.values()):
+        assert_right(trajectory, episode, content)
+
+
+@both
+def test_pictures_in_the_rows(tmp_path, version):
+    content = Content(cameras={"observation.images.top": "image", "observation.images.wrist": "video", "view": "image"})
+    read, reasons = outcome(WRITERS[version](tmp_path, content))
+    assert not reasons
+    for episode, trajectory in enumerate(read.values()):
+        assert_right(trajectory, episode, content)
+
+
+def test_both_versions_say_the_same():
+    old, new = (list(read_lerobot(path)) for path in originals().values())
+    assert [(each.split, each.name) for each in old] == [(each.split, each.name) for each in new]
+    for one, two in zip(old, new, strict=True):
+        one, two = one.read(), two.read()
+        np.testing.assert_array_equal(one.frames, two.frames)
+        np.testing.assert_array_equal(one.views[WRIST], two.views[WRIST])
+        np.testing.assert_array_equal(one.actions, two.actions)
+        np.testing.assert_array_equal(one.states["state"], two.states["state"])
+        known = [{key: each.metadata[key] for key in each.metadata if key not in ("recorded", "dataset")} for each in (one, two)]
+        assert known[0] == known[1]
+
+
+@both
+def test_what_an_episode_says_of_itself(root, version):
+    first, *_, last = read_lerobot(root)
+    about = first.read().metadata
+    assert (first.split, last.split) == ("train", "val")
+    assert about["instruction"] == "pick the cube"
+    assert list(read_lerobot(root))[1].read().metadata["instruction"] == "öffne die Lade"
+    assert about["action"] == {"names": list(NAMES), "rate_hz": 10, "frame": "base", "rotation": "none", "gripper": "none"}
+    assert about["action_unknown"]
+    assert (about["fps"], about["camera"], about["cameras"]) == (10, TOP, [TOP, WRIST])
+    assert about["recorded"] == {"robot_type": "so100", "codebase_version": version, "tasks": ["pick the cube"]}
+
+
+@both
+def test_splits_limits_and_cameras(root, version):
+    assert [each.name for each in read_lerobot(root, split="val")] == [name(4)]
+    assert [each.name for each in read_lerobot(root, limit=2)] == [name(0), name(1)]
+    for camera in (WRIST, "wrist"):
+        trajectory = next(read_lerobot(root, camera=camera)).read()
+        assert trajectory.metadata["camera"] == WRIST
+        assert_right(trajectory, 0)
+    with pytest.raises(UnknownName, match='no camera "wrst"; did you mean "wrist"'):
+        read_lerobot(root, camera="wrst")
+    with pytest.raises(UnknownName, match='no split "vall"; did you mean "val"'):
+        read_lerobot(root, split="vall")
+
+
+@both
+def test_folder_above_is_enough_where_there_is_one(root, version):
+    assert len(list(read_lerobot(root.parent))) == 5
+    shutil.copytree(root, root.parent / "second")
+    with pytest.raises(InvalidInput, match=r"holds 2 LeRobot data sets.*meta/info\.json"):
+        read_lerobot(root.parent)
+
+
+@both
+def test_nothing_is_read_before_it_is_asked_for(root, version):
+    shutil.rmtree(root / "data")
+    shutil.rmtree(root / "videos")
+    recordings = list(read_lerobot(root))
+    assert len(recordings) == 5
+    with pytest.raises(DamagedFile, match="cannot be read"):
+        recordings[3].read()
+
+
+def test_v20_is_read_as_v21(tmp_path):
+    root = copied("v2.1", tmp_path)
+    edit_info(root, codebase_version="v2.0")
+    assert_right(next(read_lerobot(root)).read(), 0)
+
+
+def test_files_are_found_by_metadata_and_not_by_name(tmp_path):
+    root = copied("v3.0", tmp_path)
+    shutil.move(root / "data/chunk-000", root / "numbers")
+    shutil.move(root / f"videos/{TOP}/chunk-000", root / "films")
+    shutil.copytree(root / f"videos/{WRIST}/chunk-000", root / "films", dirs_exist_ok=True)
+    edit_info(root, data_path="numbers/file-{file_index:03d}.parquet", video_path="films/file-{file_index:03d}.mp4")
+    trajectory = list(read_lerobot(root))[2].read()
+    assert [read_stamp(frame)[1:] for frame in trajectory.frames] == [(2, frame) for frame in range(9)]
+
+
+def test_only_its_stretch_of_a_long_video_is_decoded(tmp_path, monkeypatch):
+    content = Content(lengths=(40,) * 6, data_files=((0, 1, 2, 3, 4, 5),), video_files=((0, 1, 2, 3, 4, 5),), cameras={"top": "video"})
+    recordings = list(read_lerobot(lerobot_data.write_v30(tmp_path, content)))
+    seen, decoded = [], worldsim.data.lerobot.frames._decoded
+    monkeypatch.setattr(worldsim.data.lerobot.frames, "_decoded", lambda *given: (seen.append(each[0]) or each for each in decoded(*given)))
+    assert_right(recordings[4].read(), 4, content)
+    assert len(seen) <= 40 + worldsim.data.lerobot.frames.MARGIN + 7 + 2  # a group of pictures before, and one frame after
+    assert min(seen) > 13.0
+
+
+def test_frames_before_a_keyframe_that_is_stored_before_them(tmp_path):
+    options = {"crf": "0", "preset": "ultrafast", "x264-params": "open-gop=1:keyint=8:min-keyint=8:bframes=3:b-adapt=0:scenecut=0"}
+    content = Content(
+        lengths=tuple(range(9, 17)), data_files=(tuple(range(8)),), video_files=(tuple(range(8)),), codec=("libx264", "yuv420p", options)
+    )
+    read, reasons = outcome(lerobot_data.write_v30(tmp_path, content))
+    assert not reasons
+    for episode, trajectory in enumerate(read.values()):
+        assert_right(trajectory, episode, content)
+
+
+def test_other_row_groups_are_left_alone():
+    path = "data/chunk-000/file-000.parquet"
+    root = originals()["v3.0"]
+    table = read_table(root, path, ["episode_index", "action"], ("episode_index", 1))
+    assert table.column_names == ["episode_index", "action"]
+    assert table.column("episode_index").to_pylist() == [1] * 5
+    with (root / path).open("rb") as file:
+        whole = file.read()
+    import pyarrow.parquet as pq
+
+    begin = pq.ParquetFile(root / path).metadata.row_group(0).column(0).dictionary_page_offset
+    end = pq.ParquetFile(root / path).metadata.row_group(1).column(0).dictionary_page_offset
+    try:
+        (root / path).write_bytes(whole[:begin] + bytes(end - begin) + whole[end:])  # episode 0 is gone, the others do not mind
+        read, reasons = outcome(root)
+    finally:
+        (root / path).write_bytes(whole)
+    assert list(reasons) == [name(0)]
+    assert_right(read[name(1)], 1)
+
+
+@both
+def test_video_at_twice_the_rate_of_the_rows(root, version):
+    """The nearest picture is taken, not the first one that is near enough."""
+    content = Content(fps=20)
+    episodes = [0] if version == "v2.1" else [0, 1]
+    frames = np.concatenate([CONTENT.frames(TOP, episode) for episode in episodes])
+    doubled = np.stack([picture for frame in frames for picture in (frame, 255 - frame)])
+    encode(video_file(root, 0), doubled, content)
+    assert_right(next(read_lerobot(root)).read(), 0)
