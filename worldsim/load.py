@@ -94,11 +94,11 @@ def load_truth(spec: Any = "drawer") -> Any:
     return _part(TRUTHS, spec)
 
 
-def load_task(name: Any = "drawer") -> Task:
-    """A task by name, from a file of starts, or the folder of recorded episodes whose first frames it starts from.
+def load_task(name: Any = "drawer", camera: str | None = None) -> Task:
+    """A task by name, from a file of starts, or the folder of recorded episodes whose first frames (of `camera`) it starts from.
 
     Raises:
-        UnknownName: none of them.
+        UnknownName: none of them, or episodes without that camera.
         DamagedFile: a file that holds no starts.
     """
     if isinstance(name, Task):
@@ -108,7 +108,7 @@ def load_task(name: Any = "drawer") -> Task:
     from worldsim.data.tasks import read_starts, recorded_task
 
     if Path(name).is_dir():
-        return recorded_task(name)
+        return recorded_task(name, camera)
     if Path(name).is_file():
         return read_starts(Path(name))
     raise UnknownName(f'unknown task "{name}" (no such name, no such folder); {did_you_mean(str(name), TASKS.names())}')

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from worldsim.data.cameras import seen_from
 from worldsim.data.checked_hdf5 import read_hdf5, written_hdf5
 from worldsim.data.files import digest_of
 from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
@@ -43,15 +44,16 @@ def digest_of_starts(task: Task) -> str:
     return digest_of([[start.id, start.seed, frame] for start, frame in zip(task.starts, frames, strict=True)])
 
 
-def recorded_task(folder: str | Path) -> Task:
+def recorded_task(folder: str | Path, camera: str | None = None) -> Task:
     """The task of doing what was recorded below `folder`: one start per episode, at its first frame; the horizon is the longest episode's.
 
     Raises:
         InvalidInput: no episode files there.
+        UnknownName: an episode without pictures of `camera`.
     """
     starts, longest, instructions = [], 1, set()
     for path in trajectory_paths(folder):
-        trajectory = read_trajectory(path)
+        trajectory = seen_from(read_trajectory(path), camera)
         name = path.relative_to(folder).with_suffix("").as_posix()  # unique below the folder, and the same wherever the folder lies
         starts.append(Start(name, trajectory.frames[:1], int(digest_of(name), 16) % 2**32, str(path)))
         longest = max(longest, len(trajectory))
