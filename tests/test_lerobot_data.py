@@ -8,7 +8,7 @@ import lerobot_data
 import numpy as np
 import pytest
 from lerobot_checks import CONTENT, TOP, WRIST, assert_right, copied, name, originals, outcome, video_file
-from lerobot_data import AV1, H264, LOSSLESS, NAMES, WRITERS, Content, edit_info, encode, read_stamp
+from lerobot_data import AV1, H264, LOSSLESS, NAMES, WRITERS, Content, edit_info, edit_rows, encode, read_stamp
 
 import worldsim.data.lerobot.frames
 from worldsim.data.lerobot import read_lerobot
@@ -160,6 +160,17 @@ def test_other_row_groups_are_left_alone():
         (root / path).write_bytes(whole)
     assert list(reasons) == [name(0)]
     assert_right(read[name(1)], 1)
+
+
+def test_lists_that_end_where_the_last_frame_begins(tmp_path):
+    """So some recorders write them, throughout; gaps between the videos of a file then have the length of a frame."""
+    root = copied("v3.0", tmp_path)
+    for path in sorted((root / "meta/episodes").rglob("*.parquet")):
+        edit_rows(path, lambda rows: [row | {key: row[key] - 0.1 for key in row if key.endswith("to_timestamp")} for row in rows])
+    read, reasons = outcome(root)
+    assert not reasons
+    for episode, trajectory in enumerate(read.values()):
+        assert_right(trajectory, episode)
 
 
 @both

@@ -119,6 +119,7 @@ def test_missing_package_names_the_extra(monkeypatch):
     ("names", "expected"),
     [
         (["a", "b", "c"], ("a", "b", "c")),
+        ([["a", "b", "c"]], ("a", "b", "c")),
         ({"motors": ["a", "b", "c"]}, ("a", "b", "c")),
         ({"left": ["a"], "right": ["b", "c"]}, ("a", "b", "c")),
         ({"z": 2, "x": 0, "y": 1}, ("x", "y", "z")),

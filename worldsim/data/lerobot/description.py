@@ -157,13 +157,13 @@ def _is_shape(shape: Any) -> bool:
 
 
 def _flat(names: Any) -> list[str]:
-    """Names as lerobot's robots state them: a list, {"motors": list}, or {name: place}. Others are none."""
-    if isinstance(names, dict):
-        places = list(names.values())
-        if all(isinstance(place, int) for place in places):
-            return sorted(names, key=names.get)
-        return [name for group in places for name in _flat(group)]
-    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    """Names as lerobot's robots state them: a list, perhaps in a list, {"motors": list}, or {name: place}. Others are none."""
+    if isinstance(names, str):
+        return [names]
+    if isinstance(names, dict) and all(isinstance(place, int) for place in names.values()):
+        return sorted(names, key=names.get)
+    groups = names.values() if isinstance(names, dict) else names if isinstance(names, list) else []
+    return [name for group in groups for name in _flat(group)]
 
 
 def _cameras(features: Mapping[str, dict]) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """Which rows and which stretch of which video make an episode, by the metadata of either version. Reads no frame and no action."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -9,28 +8,12 @@ from typing import Any
 
 from worldsim.data.lerobot.description import Description
 from worldsim.data.lerobot.json_lines import json_lines, natural, texts
+from worldsim.data.lerobot.spans import Span, Stretch, faults
 from worldsim.data.lerobot.tables import read_table
 from worldsim.errors import DamagedFile
 
 EPISODES = {2: "meta/episodes.jsonl", 3: "meta/episodes"}
 VIDEO = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")  # what v3 notes of each camera, behind videos/CAMERA/
-
-
-@dataclass(frozen=True)
-class Span:
-    """Where one camera's frames of one episode are.
-
-    Attributes:
-        file: below the data set.
-        start: second of the video at which they begin.
-        end: second at which they end; None for the end of the video.
-        fault: why they cannot be found, if that is known already.
-    """
-
-    file: str = ""
-    start: float = 0.0
-    end: float | None = None
-    fault: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +63,7 @@ def list_episodes(root: Path, about: Description) -> list[Episode]:
     if not found:
         raise DamagedFile(f"{EPISODES[about.version[0]]} lists no episode{_because(notes)}; copy the data set again from where it came")
     whole = [*found.values(), *_gaps(found, about.episodes, notes)]
-    return _without_overlaps(sorted(whole, key=lambda episode: episode.index), about.fps)
+    return _with_span_faults(sorted(whole, key=lambda episode: episode.index), about.fps)
 
 
 def _parquet_rows(root: Path, about: Description, notes: list[str]) -> Iterator[tuple[str, dict]]:
@@ -136,9 +119,8 @@ def _span(row: Mapping[str, Any], camera: str, about: Description) -> Span:
         span = Span(place, float(start), float(end))
     except (KeyError, TypeError, ValueError) as error:
         return Span(fault=f"the metadata does not say where its frames of {camera} are ({type(error).__name__})")
-    if not (0 <= span.start <= span.end and (span.end - span.start) * about.fps > row["length"] - 0.5):  # NaN is refused too
-        return replace(span, fault=f"the metadata gives {row['length']} frames of {camera} to it, from {start:g} s to {end:g} s")
-    return span
+    known = 0 <= span.start <= span.end < float("inf")  # NaN is not
+    return span if known else replace(span, fault=f"the metadata gives it frames of {camera} from {start:g} s to {end:g} s")
 
 
 def _gaps(found: Iterable[int], stated: int | None, notes: list[str]) -> Iterator[Episode]:
@@ -156,22 +138,21 @@ def _because(notes: list[str]) -> str:
     return f": {notes[0]}" + (f" (and {len(notes) - 1} more)" if len(notes) > 1 else "") if notes else ""
 
 
-def _without_overlaps(episodes: list[Episode], fps: float) -> list[Episode]:
-    """The same, with a fault at every span that holds frames of another episode too."""
-    stretches: dict[tuple[str, str], list[tuple[float, float, int]]] = defaultdict(list)
-    for place, episode in enumerate(episodes):
-        for camera, span in episode.videos.items():
-            if span.fault is None and episode.fault is None:
-                stretches[camera, span.file].append((span.start, span.start + episode.length / fps, place))
-    shared = {}
-    for (camera, _), stretch in stretches.items():
-        reach, owner = float("-inf"), -1  # the furthest end so far, and whose it is
-        for start, end, place in sorted(stretch):
-            if start < reach - 0.5 / fps:
-                shared[place, camera], shared[owner, camera] = owner, place
-            reach, owner = max((reach, owner), (end, place))
-    for (place, camera), other in shared.items():
-        reason = f"the metadata gives the same frames of {camera} to it and to episode {episodes[other].index}"
-        span = replace(episodes[place].videos[camera], fault=reason)
-        episodes[place] = replace(episodes[place], videos={**episodes[place].videos, camera: span})
-    return episodes
+def _with_span_faults(episodes: list[Episode], fps: float) -> list[Episode]:
+    """The same, with a fault at every span that cannot be the episode's alone."""
+    stretches = [
+        Stretch(episode.index, episode.length, camera, span)
+        for episode in episodes
+        for camera, span in episode.videos.items()
+        if episode.fault is None and span.fault is None
+    ]
+    found = faults(stretches, fps)
+    return [
+        replace(
+            episode,
+            videos={
+                camera: replace(span, fault=span.fault or found.get((episode.index, camera))) for camera, span in episode.videos.items()
+            },
+        )
+        for episode in episodes
+    ]

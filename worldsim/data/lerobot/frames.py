@@ -94,8 +94,8 @@ def _opened(path: Path, name: str) -> Iterator[Any]:
     """An open container with a video stream; whatever goes wrong inside is told as a damaged file."""
     try:
         with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise DamagedFile(f"{name} holds no video stream; {AGAIN}")
+            if not container.streams.video or container.streams.video[0].codec_context is None:
+                raise DamagedFile(f"{name} holds no video that can be decoded; {AGAIN}")
             yield container
     except (av.FFmpegError, ValueError, OverflowError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__

@@ -21,9 +21,17 @@ def read_tasks(root: Path, version: int) -> dict[int, str]:
     if not (root / name).exists():
         return {}
     try:
-        return dict(_of_v2(root, name) if version == 2 else _of_v3(root, name))
+        return _by_number(_of_v2(root, name) if version == 2 else _of_v3(root, name))
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedFile(f"{name} holds something else than numbered tasks ({type(error).__name__}); restore it") from error
+
+
+def _by_number(pairs: Iterable[tuple[int, str]]) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for number, task in pairs:
+        if found.setdefault(number, task) != task:
+            raise ValueError(f"task {number} twice")
+    return found
 
 
 def _of_v2(root: Path, name: str) -> Iterable[tuple[int, str]]:
