@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 from lerobot_checks import CONTENT, TOP, WRIST, assert_right, copied, edit_episode, name, outcome, rows_file, video_file
@@ -20,15 +19,6 @@ both = pytest.mark.parametrize("version", list(WRITERS))
 @pytest.fixture
 def root(version, tmp_path) -> Path:
     return copied(version, tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def quiet_decoder():
-    """FFmpeg's own complaints about damaged videos go nowhere."""
-    before = av.logging.get_level()
-    av.logging.set_level(av.logging.PANIC)
-    yield
-    av.logging.set_level(before)
 
 
 def reverse(rows):

@@ -1,19 +1,22 @@
 """LeRobot data sets become episodes: every frame and action is the right one, and both versions say the same."""
 
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import av
 import lerobot_data
 import numpy as np
 import pytest
-from lerobot_checks import CONTENT, TOP, WRIST, assert_right, copied, name, originals, outcome, video_file
+from lerobot_checks import CONTENT, TOP, WRIST, assert_right, copied, name, originals, outcome, rows_file, video_file
 from lerobot_data import AV1, H264, LOSSLESS, NAMES, WRITERS, Content, edit_info, edit_rows, encode, read_stamp
 
 import worldsim.data.lerobot.frames
 from worldsim.data.lerobot import read_lerobot
 from worldsim.data.lerobot.tables import read_table
+from worldsim.data.trajectory_file import read_trajectory
 from worldsim.errors import DamagedFile, InvalidInput, UnknownName
+from worldsim.experiments.cli import main
 
 pytest.importorskip("pyarrow")
 both = pytest.mark.parametrize("version", list(WRITERS))
@@ -130,6 +133,21 @@ def test_only_its_stretch_of_a_long_video_is_decoded(tmp_path, monkeypatch):
     assert min(seen) > 13.0
 
 
+def test_one_episode_is_in_memory_at_a_time(tmp_path):
+    content = Content(
+        lengths=(60,) * 8, data_files=(tuple(range(8)),), video_files=(tuple(range(8)),), cameras={"a": "video", "b": "image"}
+    )
+    recordings = list(read_lerobot(lerobot_data.write_v30(tmp_path, content)))
+    one = 2 * 60 * lerobot_data.HEIGHT * lerobot_data.WIDTH * 3  # bytes of an episode's pictures
+    recordings[0].read()
+    tracemalloc.start()
+    for recording in recordings:
+        recording.read()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.2 * one  # the episode before is let go when this one is there
+
+
 def test_frames_before_a_keyframe_that_is_stored_before_them(tmp_path):
     options = {"crf": "0", "preset": "ultrafast", "x264-params": "open-gop=1:keyint=8:min-keyint=8:bframes=3:b-adapt=0:scenecut=0"}
     content = Content(
@@ -182,3 +200,24 @@ def test_video_at_twice_the_rate_of_the_rows(root, version):
     doubled = np.stack([picture for frame in frames for picture in (frame, 255 - frame)])
     encode(video_file(root, 0), doubled, content)
     assert_right(next(read_lerobot(root)).read(), 0)
+
+
+@both
+def test_command_prints_what_came_through(root, version, tmp_path, capsys):
+    video_file(root, 2, WRIST).write_bytes(b"torn")
+    rows_file(root, 0).unlink()
+    assert main(["import", "lerobot", str(root), "--camera", "top", "--resize", "none", "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    left = 4 if version == "v2.1" else 2
+    for words in (
+        f"{left} (train {left - 1}, val 1)",
+        "shoulder.pos",
+        "meaning unknown",
+        f"dropped train/{name(0)}: data/",
+        f"camera {WRIST} left out of",
+    ):
+        assert words in printed
+    trajectory = read_trajectory(tmp_path / "out/val" / f"{name(4)}.h5")
+    assert main(["import", "lerobot", str(root), "--limit", "1", "--out", str(tmp_path / "none")]) == 2
+    assert "none of the 1 episodes" in capsys.readouterr().err
+    assert [read_stamp(frame) for frame in trajectory.frames] == [(0, 4, frame) for frame in range(7)]

@@ -36,7 +36,7 @@ def frames_at(root: Path, name: str, times: np.ndarray, fps: float) -> np.ndarra
         DamagedFile: the video is missing or torn, does not decode without error, or has no frame for one of the times.
     """
     require_file(root, name)
-    half, closest, frames = 0.5 / fps, np.full(len(times), np.inf), [None] * len(times)
+    half, closest, frames = 0.5 / fps, np.full(len(times), np.inf), Frames(name, len(times))
     with _opened(root / name, name) as container:
         for time, frame in _decoded(container, times[0] - MARGIN / fps):
             place = int(np.abs(times - time).argmin())
@@ -44,18 +44,37 @@ def frames_at(root: Path, name: str, times: np.ndarray, fps: float) -> np.ndarra
             if distance < min(half, closest[place]):
                 if frame.is_corrupt:
                     raise DamagedFile(f"{name} does not decode without error at {time:.3f} s; {AGAIN}")
-                closest[place], frames[place] = distance, frame.to_ndarray(format="rgb24")
+                closest[place] = distance
+                frames.put(place, frame.to_ndarray(format="rgb24"))
             if time >= times[-1] + half:
                 break
     lost = np.flatnonzero(~np.isfinite(closest))
     if len(lost):
         raise DamagedFile(f"{name} has no frame of its own for {len(lost)} of {len(times)} rows, first at {times[lost[0]]:.3f} s")
-    return _stacked(frames, name)
+    return frames.array
 
 
 def pictures(column: Sequence[Any], name: str) -> np.ndarray:
     """Pictures {"bytes": a PNG or JPEG file} as uint8 `[T, H, W, 3]`, RGB. Raises DamagedFile where one cannot be decoded."""
-    return _stacked([_picture(each, f"picture {place} of {name}") for place, each in enumerate(column)], name)
+    frames = Frames(name, len(column))
+    for place, cell in enumerate(column):
+        frames.put(place, _picture(cell, f"picture {place} of {name}"))
+    return frames.array
+
+
+class Frames:
+    """`count` frames that arrive one by one, in one array uint8 `[count, H, W, 3]` whose sides are those of the first."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self.name, self.count, self.array = name, count, np.empty((0, 0, 0, 3), np.uint8)
+
+    def put(self, place: int, frame: np.ndarray) -> None:
+        """Frame number `place`, uint8 `[H, W, 3]`. Raises DamagedFile where it is of another size."""
+        if not len(self.array):
+            self.array = np.empty((self.count, *frame.shape), np.uint8)
+        if frame.shape != self.array.shape[1:]:
+            raise DamagedFile(f"{self.name} changes its frame size on the way")
+        self.array[place] = frame
 
 
 def _picture(cell: Any, what: str) -> np.ndarray:
@@ -69,13 +88,6 @@ def _picture(cell: Any, what: str) -> np.ndarray:
             return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DamagedFile(f"{what} cannot be decoded ({type(error).__name__}); {AGAIN}") from error
-
-
-def _stacked(frames: list[np.ndarray], name: str) -> np.ndarray:
-    sizes = {frame.shape for frame in frames}
-    if len(sizes) > 1:
-        raise DamagedFile(f"{name} changes its frame size on the way")
-    return np.stack(frames)
 
 
 def _decoded(container: Any, begin: float) -> Iterator[tuple[float, Any]]:
