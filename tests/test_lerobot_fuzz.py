@@ -5,7 +5,10 @@ import shutil
 import damage
 import numpy as np
 import pytest
-from lerobot_data import WRITERS, Content
+from lerobot_data import H264, WRITERS, Content
+
+from worldsim.data.lerobot import read_lerobot
+from worldsim.errors import DamagedFile
 
 pytest.importorskip("pyarrow")
 pytestmark = pytest.mark.slow
@@ -44,3 +47,19 @@ def test_damaged_files(version, tmp_path):
     assert unharmed < count // 3  # most damage is noticed
     assert all(case.file.suffix == ".mp4" and case.kind != "truncate" for case in changed)  # a picture in an mp4 has no checksum
     assert len(changed) < 8
+
+
+def test_most_changed_bits_of_a_video_are_noticed(tmp_path):
+    """An mp4 has no checksum, but the decoder that is asked to be strict stumbles over most of them; left alone, it conceals them."""
+    root = WRITERS["v2.1"](tmp_path, Content(lengths=(30,), cameras={"top": "video"}, codec=H264))
+    video = next(root.rglob("*.mp4"))
+    whole, unnoticed = video.read_bytes(), 0
+    payload = whole.index(b"mdat") + 4
+    for seed in range(40):
+        video.write_bytes(whole[:payload] + damage.flips(whole[payload:], np.random.default_rng(seed)))
+        try:
+            next(read_lerobot(root)).read()
+            unnoticed += 1
+        except DamagedFile as error:
+            assert "cannot be read as a video" in str(error)
+    assert unnoticed <= 4
