@@ -59,7 +59,7 @@ def test_most_changed_bits_of_a_video_are_noticed(tmp_path):
         video.write_bytes(whole[:payload] + damage.flips(whole[payload:], np.random.default_rng(seed)))
         try:
             next(read_lerobot(root)).read()
-            unnoticed += 1
-        except DamagedFile as error:
-            assert "cannot be read as a video" in str(error)
+        except DamagedFile:
+            continue
+        unnoticed += 1
     assert unnoticed <= 4

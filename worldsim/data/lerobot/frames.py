@@ -21,7 +21,8 @@ STRICT = {"err_detect": "explode+crccheck+bitstream+buffer"}  # a decoder that w
 def frames_at(root: Path, name: str, times: np.ndarray, fps: float) -> np.ndarray:
     """The frame nearest to each of `times`, less than half a frame away; no frame serves twice.
 
-    Decoding begins at the keyframe before the first time and ends with the last, so nothing else of a long file is touched.
+    Decoding begins at the keyframe before the first time and ends with the last, so nothing else of a long file is touched. Where that
+    fails, it begins at the start of the file: pictures next to a keyframe may refer to some before it (an open group of pictures).
 
     Args:
         root: the data set's folder.
@@ -36,9 +37,20 @@ def frames_at(root: Path, name: str, times: np.ndarray, fps: float) -> np.ndarra
         DamagedFile: the video is missing or torn, does not decode without error, or has no frame for one of the times.
     """
     require_file(root, name)
+    early = times[0] - MARGIN / fps
+    try:
+        return _picked(root / name, name, times, fps, early)
+    except DamagedFile:
+        if early <= 0:
+            raise
+    return _picked(root / name, name, times, fps, 0.0)
+
+
+def _picked(path: Path, name: str, times: np.ndarray, fps: float, begin: float) -> np.ndarray:
+    """What `frames_at` promises, decoded from the last keyframe before `begin` on."""
     half, closest, frames = 0.5 / fps, np.full(len(times), np.inf), Frames(name, len(times))
-    with _opened(root / name, name) as container:
-        for time, frame in _decoded(container, times[0] - MARGIN / fps):
+    with _opened(path, name) as container:
+        for time, frame in _decoded(container, begin):
             place = int(np.abs(times - time).argmin())
             distance = abs(times[place] - time)
             if distance < min(half, closest[place]):
