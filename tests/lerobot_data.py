@@ -14,7 +14,7 @@ from PIL import Image
 
 HEIGHT, WIDTH, BLOCK = 32, 64, 8
 LOSSLESS = ("libx264", "yuv444p", {"crf": "0", "preset": "ultrafast", "g": "7", "bf": "2"})
-H264 = ("libx264", "yuv420p", {"crf": "12", "g": "7", "bf": "3"})
+H264 = ("libx264", "yuv420p", {"crf": "12", "g": "7", "bf": "3", "sc_threshold": "0"})
 AV1 = ("libsvtav1", "yuv420p", {"crf": "10", "g": "6", "preset": "12", "svtav1-params": "lp=1"})
 NAMES = ("shoulder.pos", "elbow.pos", "gripper.pos")
 TASKS = ("pick the cube", "öffne die Lade")
