@@ -13,6 +13,7 @@ from lerobot_data import AV1, H264, LOSSLESS, NAMES, WRITERS, Content, edit_info
 
 import worldsim.data.lerobot.frames
 from worldsim.data.lerobot import read_lerobot
+from worldsim.data.lerobot.frames import MARGIN
 from worldsim.data.lerobot.tables import read_table
 from worldsim.data.trajectory_file import read_trajectory
 from worldsim.errors import DamagedFile, InvalidInput, UnknownName
@@ -141,8 +142,7 @@ def test_only_its_stretch_of_a_long_video_is_decoded(tmp_path, monkeypatch, grou
     for episode, recording in enumerate(recordings):
         seen.clear()
         assert_right(recording.read(), episode, content)
-        most = content.lengths[episode] + worldsim.data.lerobot.frames.MARGIN + 2 * 8 + 2  # groups of pictures before, and one frame after
-        assert len(seen) <= most or groups == "refresh"
+        assert len(seen) <= content.lengths[episode] + MARGIN + 2 * 8 + 2  # groups of pictures before, and one frame after
 
 
 def test_one_episode_is_in_memory_at_a_time(tmp_path):

@@ -14,14 +14,13 @@ from PIL import Image
 from worldsim.data.lerobot.tables import AGAIN, require_file
 from worldsim.errors import DamagedFile
 
-MARGIN = 16  # frames that h264 may show in another order than it stores them; seeking goes by the order in which they are stored
+MARGIN = 16  # frames that h264 may show in another order than it stores them: those before a keyframe may stand behind it, and need others
 
 
 def frames_at(root: Path, name: str, times: np.ndarray, fps: float) -> np.ndarray:
     """The frame nearest to each of `times`, less than half a frame away; no frame serves twice.
 
-    Decoding begins at the keyframe before the first time and ends with the last, so nothing else of a long file is touched. Where that
-    fails, it begins at the start of the file: pictures next to a keyframe may refer to some before it (an open group of pictures).
+    Decoding begins at a keyframe shortly before the first time and ends with the last, so little else of a long file is touched.
 
     Args:
         root: the data set's folder.
@@ -36,20 +35,9 @@ def frames_at(root: Path, name: str, times: np.ndarray, fps: float) -> np.ndarra
         DamagedFile: the video is missing or torn, does not decode without error, or has no frame for one of the times.
     """
     require_file(root, name)
-    early = times[0] - MARGIN / fps
-    try:
-        return _picked(root / name, name, times, fps, early)
-    except DamagedFile:
-        if early <= 0:
-            raise
-    return _picked(root / name, name, times, fps, 0.0)
-
-
-def _picked(path: Path, name: str, times: np.ndarray, fps: float, begin: float) -> np.ndarray:
-    """What `frames_at` promises, decoded from the last keyframe before `begin` on."""
     half, closest, frames = 0.5 / fps, np.full(len(times), np.inf), Frames(name, len(times))
-    with _opened(path, name) as container:
-        for time, frame in _decoded(container, begin):
+    with _opened(root / name, name) as container:
+        for time, frame in _decoded(container, times[0] - MARGIN / fps):
             place = int(np.abs(times - time).argmin())
             distance = abs(times[place] - time)
             if frame.is_corrupt:  # guessed by the decoder; those after it may be built on it
