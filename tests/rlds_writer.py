@@ -47,11 +47,11 @@ def picture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
 
 
-def bridge_like(folder: Path, files: Mapping[str, Sequence[int]], *, steps: int = 4, cameras: Sequence[str] = ("image_0", "image_1")) -> None:
-    """A data set shaped like BridgeData with random 16 x 24 pictures; `files` maps each split to the number of episodes of each file."""
+def bridge_like(folder: Path, files: Mapping[str, Sequence[int]], *, steps: int = 4) -> None:
+    """A data set shaped like BridgeData with random 16 x 24 pictures; `files` maps each split to the episodes in each of its files."""
     from tensorflow_datasets import features
 
-    rng = np.random.default_rng(0)
+    rng, cameras = np.random.default_rng(0), ("image_0", "image_1")
     action = features.Tensor(shape=(7,), dtype=np.float32)
     described = episode_features(action, dict.fromkeys(cameras, (16, 24)))
 

@@ -5,7 +5,7 @@ cannot be reached; it is one recording that says so and how many episodes it sta
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,15 +26,24 @@ from worldsim.types import Trajectory
 
 @dataclass(frozen=True)
 class DataSet:
-    """An opened data set: tensorflow, tensorflow-datasets, its description, that of its steps, the names of those that are pictures,
-    and per split its files with the number of episodes that each is said to have.
+    """An opened data set.
+
+    Attributes:
+        tf: tensorflow.
+        name: what the data set calls itself.
+        steps: description of a step.
+        parse: a record to an episode whose pictures are still encoded.
+        cameras: names of the colour pictures among the observations: by name, wrist cameras last.
+        encoded: those that are stored as JPEG or PNG.
+        files: per split, its files and how many episodes each is said to have.
     """
 
     tf: Any
-    tfds: Any
-    builder: Any
+    name: str
     steps: Any
-    pictures: tuple[str, ...]
+    parse: Callable[[Any], Any]
+    cameras: list[str]
+    encoded: tuple[str, ...]
     files: Mapping[str, tuple[tuple[Path, int], ...]]
 
     @property
@@ -61,15 +70,13 @@ def read_rlds(
         UnknownName: no such split, camera or kind of actions.
         DamagedFile: its description cannot be read.
     """
-    folder = _folder(Path(path))
-    data = _opened(folder)
+    data = _opened(_folder(Path(path)))
     splits = list(data.files)
-    cameras = _cameras(data)
-    camera = _chosen(camera, cameras, f"{path} has no camera")
+    camera = _chosen(camera, data.cameras, f"{path} has no camera")
     chosen = splits if split is None else [_chosen(split, splits, f"{path} has no split")]
-    others = tuple(name for name in cameras if name != camera)
-    convention = convention_of(data.builder.name, data.steps, actions)
-    layouts = [Layout(data.builder.name, name, camera, others, convention) for name in chosen]
+    others = tuple(name for name in data.cameras if name != camera)
+    convention = convention_of(data.name, data.steps, actions)
+    layouts = [Layout(data.name, name, camera, others, convention) for name in chosen]
     return islice(chain.from_iterable(_split(data, layout) for layout in layouts), limit)
 
 
@@ -81,19 +88,20 @@ def _opened(folder: Path) -> DataSet:
         steps = builder.info.features["steps"].feature
         if "action" not in steps:
             raise KeyError("action")
+        if any(0 in described.shape for described in tf.nest.flatten(steps.get_tensor_info())):
+            raise ValueError("a feature without numbers")  # TensorFlow divides by their number, and the process dies
         observed = steps["observation"].items()
         files = {
             name: tuple(zip(map(Path, split.filepaths), split.shard_lengths, strict=True)) for name, split in builder.info.splits.items()
         }
     except Exception as error:
         raise DamagedFile(f"{folder} is no RLDS data set ({type(error).__name__}); it needs steps with observation and action") from error
-    pictures = [name for name, feature in observed if feature.np_dtype == np.uint8 and feature.shape[2:] == (3,)]
-    return DataSet(tf, tfds, builder, steps, tuple(pictures), files)
-
-
-def _cameras(data: DataSet) -> list[str]:
-    """Names of the colour images among the observations: by name, wrist cameras last."""
-    return sorted(data.pictures, key=lambda name: ("wrist" in name or "hand" in name, name))
+    cameras = [name for name, feature in observed if feature.np_dtype == np.uint8 and feature.shape[2:] == (3,)]
+    cameras.sort(key=lambda name: ("wrist" in name or "hand" in name, name))
+    encoded = tuple(name for name in cameras if isinstance(steps["observation"][name], tfds.features.Image))
+    as_stored = {"steps": {"observation": {name: tfds.decode.SkipDecoding() for name in encoded}}}
+    parse = tf.function(partial(builder.info.features.deserialize_example, decoders=as_stored))  # traced once, not once a file
+    return DataSet(tf, builder.name, steps, parse, cameras, encoded, files)
 
 
 def _split(data: DataSet, layout: Layout) -> Iterator[Recording]:
@@ -122,11 +130,8 @@ def _file(data: DataSet, layout: Layout, file: Path, promised: int) -> Iterator[
 
 def _episodes(data: DataSet, file: Path, count: int) -> Iterator[Mapping[str, Any] | str]:
     """The records of a file up to the first damaged one: parsed, pictures still encoded; or why one cannot be parsed."""
-    skip = data.tfds.decode.SkipDecoding()
-    as_stored = {name: skip for name in data.pictures if _is_encoded(data, name)}
-    parse = partial(data.builder.info.features.deserialize_example, decoders={"steps": {"observation": as_stored}})
     try:
-        records = iter(data.tf.data.TFRecordDataset([str(file)]).take(count).map(parse))
+        records = iter(data.tf.data.TFRecordDataset([str(file)]).take(count).map(data.parse))
     except data.failure as error:
         yield from [f"the data set's description does not fit its records ({type(error).__name__})"] * count
         return
@@ -137,10 +142,6 @@ def _episodes(data: DataSet, file: Path, count: int) -> Iterator[Mapping[str, An
             return
         except data.failure as error:
             yield f"the record is not what the data set's description says ({type(error).__name__})"
-
-
-def _is_encoded(data: DataSet, picture: str) -> bool:
-    return isinstance(data.steps["observation"][picture], data.tfds.features.Image)
 
 
 def _read(data: DataSet, episode: Mapping[str, Any] | str, layout: Layout, name: str) -> Trajectory:
@@ -158,7 +159,7 @@ def _read(data: DataSet, episode: Mapping[str, Any] | str, layout: Layout, name:
 
 def _decoded(data: DataSet, step: Mapping[str, Any]) -> dict[str, Any]:
     """The step with its pictures decoded, each by itself: a broken one must not take the others with it."""
-    pictures = {name: _picture(data, name, step["observation"][name]) for name in data.pictures if _is_encoded(data, name)}
+    pictures = {name: _picture(data, name, step["observation"][name]) for name in data.encoded}
     return {**step, "observation": {**step["observation"], **pictures}}
 
 

@@ -101,8 +101,12 @@ def convention_of(dataset: str, step: Mapping[str, Any], kind: str = RECORDED) -
 
 def _fits(convention: Convention, step: Mapping[str, Any]) -> bool:
     """Whether a step has all the features of a convention, each with as many numbers as it has names for."""
-    found = [(feature_at(step, path), names) for path, names in convention.parts]
-    return all(feature is not None and np.prod(getattr(feature, "shape", ()), dtype=int) == len(names) for feature, names in found)
+    return all(_size(feature_at(step, path)) == len(names) for path, names in convention.parts)
+
+
+def _size(feature: Any) -> int | None:
+    """How many numbers a feature has, described or given; None for none and for a dictionary of several."""
+    return None if feature is None or hasattr(feature, "keys") else int(np.prod(getattr(feature, "shape", ()), dtype=int))
 
 
 def feature_at(step: Any, path: str) -> Any:
