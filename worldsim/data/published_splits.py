@@ -50,7 +50,7 @@ class PublishedSplit:
         return int(digits[0]) if digits and self.pattern.format(int(digits[0])) == stem else None
 
     def split_of(self, name: str) -> str:
-        """ "validation" for a held-out episode, "train" for every other name."""
+        """The split of an episode by its name: "validation" where it is held out, "train" for every other name."""
         return "validation" if self.number_of(name) in self._held_out else "train"
 
 

@@ -70,7 +70,7 @@ def hash_split(episode: str, shares: Mapping[str, float] | None = None, salt: st
     shares = HASH_SHARES if shares is None else shares
     if not shares or not all(share >= 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-9:
         raise InvalidInput(f"shares of splits are {dict(shares)}, expected numbers from 0 that add up to 1")
-    place = int.from_bytes(sha256(f"{salt}\0{episode}".encode()).digest()[:8], "big") / 2**64
+    place = int.from_bytes(sha256(f"{salt}\0{episode}".encode(errors="surrogatepass")).digest()[:8], "big") / 2**64
     ends = accumulate(shares.values())
     inside = (name for name, end in zip(shares, ends, strict=True) if place < end)
     return next(inside, next(name for name in reversed(shares) if shares[name] > 0))  # the sum may fall short of 1 by a rounding
