@@ -188,7 +188,7 @@ def test_csgo_is_imported(tmp_path):
     pictures, actions = some_pictures(1000, seed=5), some_actions(1000, seed=6)
     write_csgo(tmp_path / "in/hdf5_dm_july2021_3.hdf5", pictures, actions)
     write_csgo(tmp_path / "in/hdf5_dm_july2021_4.hdf5", pictures[:9], actions[:9])
-    summary = import_recordings("csgo", tmp_path / "in", tmp_path / "out", size=8)
+    summary = import_recordings("csgo", tmp_path / "in", tmp_path / "out")
     assert (summary.episodes, summary.splits, summary.frames, summary.fps) == (1, {"validation": 1}, 1000, 16)
     assert [each.reason for each in summary.dropped] == ["the file holds 9 frames, expected 1000"]
     written = read_trajectory(tmp_path / "out/validation/hdf5_dm_july2021_3.h5")
@@ -323,7 +323,7 @@ def test_recon_says_what_is_wrong_with_a_file(tmp_path, edit, words):
 def test_recon_is_imported_with_a_fifth_held_out(tmp_path):
     for i in range(12):
         write_recon_folder(tmp_path / f"in/jackal_{i}", some_pictures(4, seed=i, side=16), *(each[:4] for each in drive(i)))
-    summary = import_recordings("recon", tmp_path / "in", tmp_path / "out", size=8)
+    summary = import_recordings("recon", tmp_path / "in", tmp_path / "out")
     assert summary.splits == Counter(hash_split(f"jackal_{i}", {"train": 0.8, "validation": 0.2}) for i in range(12))
     assert (summary.episodes, summary.dropped, summary.action.names) == (12, (), ("forward", "left", "yaw"))
     assert json.loads((tmp_path / "out/summary.json").read_text())["action"]["frame"] == "tool"

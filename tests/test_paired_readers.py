@@ -141,7 +141,7 @@ def test_what_is_wrong_with_a_pair_is_named(tmp_path):
         "short": "3 rows of actions for 5 frames",
         "long": "6 rows",
         "two": "2 arrays (actions, state)",
-        "one frame": "2 frames or more",
+        "one frame": "at least 2",
         "alone": "0 files that could be its table",
         "blind": "0 files that could be its video",
         "no text": "no text",
@@ -335,5 +335,5 @@ def test_imports_end_to_end(tmp_path):
         add_csv(tmp_path / "csv", name, as_csv(numbers(5, int(name))))
     for source in ("npz", "csv"):
         kind = {"npz": "mp4-npz", "csv": "video-csv"}[source]
-        summary = import_recordings(kind, tmp_path / source, tmp_path / "out" / source, size=8)
+        summary = import_recordings(kind, tmp_path / source, tmp_path / "out" / source)
         assert (summary.episodes, summary.frames, summary.fps, summary.cameras) == (2, 10, 10, ("video",))

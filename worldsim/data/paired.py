@@ -67,10 +67,10 @@ class Rows:
     def fitting(self, actions: np.ndarray, frames: int) -> np.ndarray:
         """The actions between `frames` frames; that of the last frame leads nowhere and is dropped. Raises InvalidInput."""
         found = {frames: "frames", frames - 1: "steps"}.get(len(actions))
-        if found is None or frames < 2:
-            raise InvalidInput(
-                f"{len(actions)} rows of actions for {frames} frames, expected {frames} or {frames - 1}, and 2 frames or more"
-            )
+        if frames < 2:
+            raise InvalidInput(f"the video has {frames} frame, expected at least 2")
+        if found is None:
+            raise InvalidInput(f"{len(actions)} rows of actions for {frames} frames, expected {frames} or {frames - 1}")
         if self.kind not in (None, found):
             raise InvalidInput(
                 f"{len(actions)} rows of actions for {frames} frames, where a row for all {self.kind} is expected; see rows="
