@@ -179,6 +179,8 @@ def test_csgo_folders_that_cannot_be_read(tmp_path):
         write_csgo(tmp_path / folder / "a_1.hdf5", some_pictures(2), some_actions(2))
     with pytest.raises(InvalidInput, match="one name"):
         read_csgo(tmp_path)
+    with pytest.raises(InvalidInput, match="at least 2"):
+        read_csgo(tmp_path, frames=1)
     with pytest.raises(UnknownName, match='"screen"'):
         RECORDING_FORMATS.config("csgo", {"path": str(tmp_path), "camera": "front"}).build()
 

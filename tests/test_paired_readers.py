@@ -95,6 +95,10 @@ def test_the_user_says_what_an_action_means(tmp_path):
         ({"rate": 0.0}, "above 0"),
         ({"rotation": "euler"}, "rotation"),
         ({"rows": "x"}, "rows"),
+        ({"rate": "5"}, "above 0"),
+        ({"names": "xyz"}, "list"),
+        ({"names": [1, 2, 3]}, "list"),
+        ({"key": 3}, "name of an array"),
     ):
         with pytest.raises(InvalidInput, match=words):
             RECORDING_FORMATS.config("mp4-npz", options | wrong).build()

@@ -250,7 +250,7 @@ def test_nothing_readable_is_an_error_that_does_not_claim_the_folder(tmp_path):
 
 
 def test_unknown_format_and_bad_sizes(tmp_path):
-    assert RECORDING_FORMATS.names() == ["mp4-json", "rlds"]
+    assert {"mp4-json", "rlds"} <= set(RECORDING_FORMATS.names())
     with pytest.raises(UnknownName, match='did you mean "mp4-json"'):
         import_recordings("mp4-jsn", tmp_path, tmp_path / "out")
     for options in ({"size": 0}, {"limit": 0}):

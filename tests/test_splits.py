@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worldsim.data.published_splits import published_split
+from worldsim.data.rlds_splits import split_rule
 from worldsim.data.splits import hash_split
 from worldsim.data.tfds_order import reading_order
 from worldsim.errors import InvalidInput, UnknownName
@@ -117,6 +118,26 @@ def test_one_file_at_a_time_is_the_order_of_the_files():
 
 def test_files_take_turns():
     assert list(reading_order([3, 2, 1], 2, 2)) == [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 0)]
+
+
+# what becomes of RLDS data sets
+
+
+def test_rt1_is_split_as_published_wherever_its_records_lie():
+    records = [85] * 1023 + [87212 - 85 * 1023]
+    rule = split_rule("fractal20220817_data", {"train": records})
+    places = list(reading_order(records))
+    split = [rule("train", file, record, "") for file, record in places]
+    assert {number for number, each in enumerate(split) if each == "validation"} == set(published_split("rt1").held_out)
+    assert set(split) == {"train", "validation"}
+    assert places[16 * 16] == (0, 16)  # not the order of the files
+
+
+def test_other_rlds_data_sets_keep_their_splits_or_are_split_by_a_hash():
+    two = split_rule("bridge_dataset", {"train": [3], "val": [2]})
+    assert [two(split, 0, 0, "x") for split in ("train", "val")] == ["train", "val"]
+    for one in (split_rule("my_robot", {"train": [9]}), split_rule("fractal20220817_data", {"train": [87211]})):
+        assert [one("train", 0, 0, name) for name in NAMES[:99]] == [hash_split(name) for name in NAMES[:99]]
 
 
 @pytest.mark.tensorflow

@@ -42,8 +42,10 @@ def read_csgo(path: str | os.PathLike, *, frames: int = 1000, limit: int | None 
         limit: at most this many.
 
     Raises:
-        InvalidInput: there is none, or two have one name.
+        InvalidInput: there is none, two have one name, or `frames` is below 2.
     """
+    if not isinstance(frames, int) or frames < 2:
+        raise InvalidInput(f"frames is {frames}, expected the number that every file holds, at least 2")
     root = Path(path)
     found = sorted([root] if root.is_file() else root.rglob("*.hdf5"), key=_place)
     if not found:

@@ -49,8 +49,10 @@ def read_mp4_npz(
         limit: at most this many episodes.
 
     Raises:
-        InvalidInput: no videos there, or `rows` is another word.
+        InvalidInput: no videos there, `rows` is another word, or `key` is no text.
     """
+    if key is not None and not isinstance(key, str):
+        raise InvalidInput(f"key is {key}, expected the name of an array")
     told = Told("mp4-npz", meaning or Meaning(), Rows(rows))
     return islice(
         (Recording(pair.split, pair.name, partial(_read, told, key, pair)) for pair in pairs_below(Path(path), ".npz", (".mp4",))), limit

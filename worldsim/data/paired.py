@@ -90,8 +90,10 @@ class Meaning:
     gripper: str = "none"
 
     def __post_init__(self) -> None:
-        if self.rate is not None and not (np.isfinite(self.rate) and self.rate > 0):
+        if self.rate is not None and not (isinstance(self.rate, int | float) and np.isfinite(self.rate) and self.rate > 0):
             raise InvalidInput(f"rate is {self.rate}, expected actions per second above 0")
+        if self.names is not None and (isinstance(self.names, str) or not all(isinstance(name, str) for name in self.names)):
+            raise InvalidInput(f"names is {self.names}, expected a list of one name for each number of an action")
         ActionSpec((), (), (), self.rate or 1.0, self.frame, self.rotation, self.gripper)  # refuses words it does not know
 
     def of(self, names: Sequence[str], fps: float) -> dict[str, Any]:
