@@ -43,6 +43,14 @@ def resize_with_pad(frames: np.ndarray, height: int, width: int, sampling: str =
     return padded
 
 
+def centred(frames: np.ndarray, ratio: float) -> np.ndarray:
+    """The largest centred part of frames `[T, H, W, 3]` whose height is `ratio` times its width, to the nearest pixel."""
+    height, width = frames.shape[1:3]
+    rows, columns = max(1, round(min(height, width * ratio))), max(1, round(min(width, height / ratio)))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return frames[:, top : top + rows, left : left + columns]
+
+
 def _area(frames: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(frame).resize((columns, rows), Image.Resampling.BILINEAR)) for frame in frames])
 

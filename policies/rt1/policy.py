@@ -1,0 +1,116 @@
+"""RT-1 and its kin in a world: per lane an instruction, a memory and, once it says so, an end. Knows no file."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from worldsim.policies.rt1.actions import Form, checked_parts, terminates
+from worldsim.policies.rt1.saved_model import SavedPolicy, State
+from worldsim.types import Task
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One lane between two resets: what it was told, what the network remembers of it, and how it stands.
+
+    Attributes:
+        instruction: as text.
+        embedding: float32 `[D]`.
+        memory: arrays with a first axis of 1.
+        steps: actions given so far.
+        resting: the action that is repeated since the policy said that it is done; None before.
+    """
+
+    instruction: str
+    embedding: np.ndarray
+    memory: State
+    steps: int = 0
+    resting: np.ndarray | None = None
+
+
+class RT1Policy:
+    """An RT-1 SavedModel that acts in several lanes, none of which knows of another.
+
+    Evaluation goes on in lockstep to the horizon, and no policy ends it. So a lane whose network says "terminate" acts out that step, as
+    SimplerEnv does, and then keeps still until it is reset; `terminated` says since which step. A lane whose network gives a number
+    that is not finite, or fails, is in `faults` until it is reset.
+
+    Args:
+        network: the two signatures.
+        form: what its outputs are as an action.
+        told: instruction of a task to (text, vector).
+        fit: frames uint8 `[B, H, W, 3]` to the size of the network's image.
+        batched: call the network once for all lanes. Published RT-1 networks keep one step counter per call and must not be.
+        until_done: keep still after "terminate"; otherwise it is recorded and the lane goes on.
+    """
+
+    def __init__(
+        self,
+        network: SavedPolicy,
+        form: Form,
+        told: Callable[[str], tuple[str, np.ndarray]],
+        fit: Callable[[np.ndarray], np.ndarray],
+        *,
+        batched: bool = False,
+        until_done: bool = True,
+    ) -> None:
+        self.action = form.spec
+        self.faults: dict[int, str] = {}
+        self.terminated: dict[int, int] = {}
+        self._network, self._form, self._told, self._fit = network, form, told, fit
+        self._batched, self._until_done = batched, until_done
+        self._episodes: dict[int, Episode] = {}
+
+    def reset(self, lanes: Sequence[int], tasks: Sequence[Task], seeds: Sequence[int]) -> None:
+        """Begin an episode with a fresh memory in each of `lanes`.
+
+        Raises:
+            UnknownName: an instruction without an embedding.
+        """
+        for lane, task in zip(lanes, tasks, strict=True):
+            self._episodes[lane] = Episode(*self._told(task.instruction), self._network.start())
+            self.faults.pop(lane, None)
+            self.terminated.pop(lane, None)
+
+    def act(self, frames: np.ndarray, lanes: Sequence[int]) -> np.ndarray:
+        """uint8 `[B, H, W, 3]` to float32 `[B, A]`, NaN in lanes at fault.
+
+        Raises:
+            InvalidInput: an output that the action is made of is missing, or has another shape.
+        """
+        actions = np.full((len(lanes), self.action.size), np.nan)
+        acting = [row for row, lane in enumerate(lanes) if lane not in self.faults and self._episodes[lane].resting is None]
+        for rows in [acting] if self._batched and acting else [[row] for row in acting]:
+            actions[rows] = self._step(self._fit(frames[rows]), [lanes[row] for row in rows])
+        for row, lane in enumerate(lanes):
+            if row not in acting and lane not in self.faults:
+                actions[row] = self._episodes[lane].resting
+        return actions.astype(np.float32)
+
+    def _step(self, images: np.ndarray, lanes: Sequence[int]) -> np.ndarray:
+        """One call of the network for these lanes, `[B, A]`; what they remember of it is kept."""
+        episodes = [self._episodes[lane] for lane in lanes]
+        memory = {name: np.concatenate([episode.memory[name] for episode in episodes]) for name in episodes[0].memory}
+        vectors = np.stack([episode.embedding for episode in episodes])
+        try:
+            outputs, memory = self._network.step(images, vectors, [episode.instruction for episode in episodes], memory)
+        except self._network.tensorflow.errors.OpError as error:
+            reason = (str(error.message).splitlines() or [""])[0]
+            self.faults |= {lane: f"the network failed ({type(error).__name__}: {reason})" for lane in lanes}
+            return np.full((len(lanes), self.action.size), np.nan)
+        parts = checked_parts(outputs, self._form.parts, len(lanes))
+        actions = self._form.make(parts)
+        for row, (lane, done) in enumerate(zip(lanes, terminates(parts), strict=True)):
+            self._keep(lane, actions[row], {name: value[row : row + 1] for name, value in memory.items()}, done=bool(done))
+        return np.clip(actions, self.action.low, self.action.high)  # NaN stays NaN
+
+    def _keep(self, lane: int, action: np.ndarray, memory: State, *, done: bool) -> None:
+        episode = self._episodes[lane]
+        if not np.isfinite(action).all():
+            names = [name for name, value in zip(self.action.names, action, strict=True) if not np.isfinite(value)]
+            self.faults[lane] = f"action {episode.steps} is not finite in {', '.join(names)}"
+        if done:
+            self.terminated.setdefault(lane, episode.steps)
+        resting = self._form.rest(action) if done and self._until_done else None
+        self._episodes[lane] = replace(episode, memory=memory, steps=episode.steps + 1, resting=resting)
