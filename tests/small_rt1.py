@@ -3,12 +3,13 @@
 Every output depends on what the policy remembers: the last six images, the tokens of its last six actions, two counters.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 HISTORY, TOKENS = 6, 11
+MEMORY = ("image", "action_tokens", "step_num", "t")
 OBSERVATIONS = {  # of rt1main, without its image and embedding
     "base_pose_tool_reached": [7],
     "gripper_closed": [1],
@@ -30,23 +31,25 @@ class Small:
 
     Attributes:
         rows: of the image.
-        columns: of the image.
+        columns: of the image; None leaves the size of the input open.
         embedding: length of the instruction's vector.
         batch: first axis of every tensor; None is any number of lanes.
         names: "tf_agents" (0/..., 1/NAME, state/NAME) or "policy_state" (observation/..., policy_state/NAME throughout).
         stop: the step at which it says that it is done.
         spoil: from this step on an output is NaN.
+        fail: at this step the graph raises.
         without: signatures left out.
         changed: outputs of get_initial_state by name, replaced.
     """
 
     rows: int = 16
-    columns: int = 20
+    columns: int | None = 20
     embedding: int = 8
     batch: int | None = 1
     names: str = "tf_agents"
     stop: int = 10_000
     spoil: int = 10_000
+    fail: int = 10_000
     without: tuple[str, ...] = ()
     changed: dict = field(default_factory=dict)
 
@@ -73,36 +76,41 @@ class Small:
 
     def begin(self, lanes: int = 1) -> dict:
         """The memory of a new episode."""
-        image = np.zeros((lanes, HISTORY, self.rows, self.columns, 3), np.uint8)
+        image = np.zeros((lanes, HISTORY, self.rows, self.columns or 20, 3), np.uint8)
         tokens, one = np.full((lanes, HISTORY, TOKENS, 1, 1), 3, np.int32), np.zeros((lanes, 1, 1, 1, 1), np.int32)
         return {"image": image, "action_tokens": tokens, "step_num": one, "t": one}
 
     def save(self, folder: Path) -> Path:
         """Write it as a SavedModel."""
+        return self.write(self.module(), folder)
+
+    def write(self, module, folder: Path) -> Path:
+        """Write a module as a SavedModel with the two signatures."""
+        import tensorflow as tf
+
+        signatures = {"action": module.action, "get_initial_state": module.begin}
+        tf.saved_model.save(module, str(folder), signatures={key: each for key, each in signatures.items() if key not in self.without})
+        return folder
+
+    def module(self):
+        """It as a tf.Module with the functions `action` and `begin`."""
         import tensorflow as tf
 
         inputs = [tf.TensorSpec([self.batch, *shape], dtype, name) for name, (shape, dtype) in self._inputs(tf).items()]
         module = tf.Module()
-        module.policy = self
         module.weight = tf.Variable(1.0)  # so that there is something under variables/
 
-        @tf.function
         def action(*tensors):
             given = {spec.name: tensor for spec, tensor in zip(inputs, tensors, strict=True)}
             return self._step(tf, given, module.weight)
 
-        @tf.function
         def begin(batch_size):
             state = {name: tf.constant(value[0]) for name, value in self.begin().items()} | self.changed
             return {name: tf.tile(value[None], [batch_size, *[1] * value.shape.rank]) for name, value in state.items()}
 
-        signatures = {
-            "action": action.get_concrete_function(*inputs),
-            "get_initial_state": begin.get_concrete_function(tf.TensorSpec([], tf.int32, "batch_size")),
-        }
-        module.action, module.begin = action, begin
-        tf.saved_model.save(module, str(folder), signatures={key: each for key, each in signatures.items() if key not in self.without})
-        return folder
+        module.action = tf.function(action, input_signature=inputs)
+        module.begin = tf.function(begin, input_signature=[tf.TensorSpec([], tf.int32, "batch_size")])
+        return module
 
     def _inputs(self, tf) -> dict:
         """(shape without lanes, dtype) by name."""
@@ -123,7 +131,7 @@ class Small:
         """The graph: `__call__` in tensorflow, under the names of the signature."""
         short = {name.rpartition("/")[2] if "observation" in name else name: tensor for name, tensor in given.items()}
         prefix = "1/" if self.names == "tf_agents" else "policy_state/"
-        state = {name: given[prefix + name] for name in self.begin()}
+        state = {name: given[prefix + name] for name in MEMORY}
         lanes = tf.shape(short["image"])[0]
         seen = tf.concat([state["image"][:, 1:], short["image"][:, None]], 1)
         shade = weight * tf.reduce_mean(tf.reshape(tf.cast(seen, tf.float32), [lanes, -1]), 1) / 255
@@ -133,6 +141,7 @@ class Small:
         tokens = tf.concat([state["action_tokens"][:, 1:], said[:, None, :, None, None]], 1)
         step, t = state["step_num"] + 1, state["t"] + 2
         count, told = tf.reshape(state["step_num"], [-1]), tf.tanh(tf.reduce_sum(short["natural_language_embedding"], 1))
+        tf.debugging.assert_less(count, self.fail, "no such step")
         number, time = tf.cast(count, tf.float32), tf.cast(tf.reshape(t, [-1]), tf.float32)
         spoilt = tf.where(count >= self.spoil, float("nan"), 0.0)
         token_sum = tf.cast(tf.reduce_sum(tf.reshape(tokens, [lanes, -1]), 1), tf.float32)
@@ -147,8 +156,3 @@ class Small:
         remembered = {"image": seen, "action_tokens": tokens, "step_num": step, "t": t}
         prefix = "state/" if self.names == "tf_agents" else "policy_state/"
         return {f"action/{key}": each for key, each in outputs.items()} | {f"{prefix}{key}": each for key, each in remembered.items()}
-
-
-def variant(**changes) -> Small:
-    """The usual one, changed."""
-    return replace(Small(), **changes)
