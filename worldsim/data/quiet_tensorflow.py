@@ -1,5 +1,6 @@
 """tensorflow, imported without its chatter. Knows nothing of what it is needed for."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,8 @@ def import_tensorflow(purpose: str) -> Any:
             import tensorflow
     except ImportError as error:
         raise MissingDependency(f'{purpose} needs tensorflow; type: pip install -c constraints.txt -e ".[rlds]"') from error
-    tensorflow.get_logger().setLevel("ERROR")
+    for name in ("tensorflow", "absl"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     return tensorflow
 
 
