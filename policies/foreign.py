@@ -40,7 +40,10 @@ class ForeignPolicy:
         """Begin an episode in each of `lanes`; what was at fault before is forgotten."""
         for lane, task, seed in zip(lanes, tasks, seeds, strict=True):
             self.faults.pop(lane, None)
-            self.begin(lane, task, int(seed))
+            try:
+                self.begin(lane, task, int(seed))
+            except Exception as error:  # somebody else's code, as in `act`
+                self.faults[lane] = f"its code failed at the beginning ({first_line(error)})"
 
     def act(self, frames: np.ndarray, lanes: Sequence[int]) -> np.ndarray:
         """uint8 `[B, H, W, 3]` to float32 `[B, A]`, NaN in lanes at fault."""
