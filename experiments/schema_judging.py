@@ -84,6 +84,20 @@ class ScoreConfig:
 
 
 @dataclass
+class CompareConfig:
+    """Keys of `worldsim compare`."""
+
+    run: str | None = option(None, "run folder, or the name of a reference, whose published simulator is then compared")
+    real: str | None = option(
+        None,
+        "CSV file of real results (policy,success[,start] or policy,episodes,successes) or a reference; list lists them; null is own truth",
+    )
+    names: Any = option(None, "real names of simulated policies that are called otherwise, as {mine: rt-1-converged}")
+    setting: str | None = option(None, "which simulator of a reference given as run; null takes the first, as vm")
+    out: str | None = option(None, "file for the numbers as JSON; null prints only")
+
+
+@dataclass
 class DemoConfig:
     """Keys of `worldsim demo`."""
 

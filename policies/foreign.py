@@ -1,15 +1,20 @@
-"""Somebody else's network in this process, asked lane by lane. Knows no kind of network."""
+"""Somebody else's network in this process, asked lane by lane, and what identifies its folder. Knows no kind of network."""
 
+import hashlib
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from worldsim.errors import UnknownName
+from worldsim.data.files import digest_of, sha256_of
+from worldsim.errors import DamagedFile, UnknownName
 from worldsim.registry import did_you_mean
 from worldsim.types import ActionSpec, Task
 
 OUT_OF_RANGE = ("refuse", "clip")
+WHOLE, END = 2**30, 2**20  # bytes: files below are hashed whole, of larger ones this much at either end
 
 
 class ForeignPolicy:
@@ -73,6 +78,28 @@ class ForeignPolicy:
             return None
         axis = outside[0]
         return f'it gave {action[axis]:g} as "{self.action.names[axis]}", expected a number in [{low[axis]:g}, {high[axis]:g}]'
+
+
+def fingerprint(folder: str | Path) -> str:
+    """What a checkpoint folder holds, as a short hash of all its files; of a file of a gigabyte or more, its size and its two ends.
+
+    Raises:
+        DamagedFile: no such folder, or an empty one.
+    """
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file() and not path.name.startswith("."))
+    if not files:
+        raise DamagedFile(f"{folder} holds no checkpoint; give the folder, downloaded before")
+    return digest_of({str(path.relative_to(folder)): _content(path) for path in files})
+
+
+def _content(path: Path) -> str:
+    size = path.stat().st_size
+    if size < WHOLE:
+        return sha256_of(path)
+    with open(path, "rb") as file:
+        first = file.read(END)
+        file.seek(-END, os.SEEK_END)
+        return f"{size} {hashlib.sha256(first + file.read()).hexdigest()}"
 
 
 def numbers_of(answer: Any) -> np.ndarray:

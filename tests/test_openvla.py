@@ -13,8 +13,10 @@ from small_openvla import BRIDGE, FRACTAL, STATISTICS, normalised, small_openvla
 
 from worldsim.data.conventions import action_convention
 from worldsim.errors import DamagedFile, InvalidInput, MissingDependency, UnknownName
-from worldsim.load import load_policy
+from worldsim.load import load_policy, part_facts
+from worldsim.policies import foreign
 from worldsim.policies.openvla.statistics import bounded, chosen_statistics, read_statistics, undone
+from worldsim.registry import POLICIES
 from worldsim.types import Task
 
 ASKED = "In: What action should the robot take to {}?\nOut:"
@@ -171,6 +173,29 @@ def test_what_goes_wrong_is_the_fault_of_its_lane(tmp_path, spoil, line):
         assert list(policy.faults) == [0]
         policy.reset([0], [told()], [0])
         assert np.isfinite(policy.act(frames[1:], [0])).all()
+
+
+def test_facts_follow_the_content_not_the_place(tmp_path):
+    def facts(folder) -> dict:
+        return part_facts(POLICIES, {"name": "openvla", "path": str(folder), "unnorm_key": "bridge_orig"})
+
+    first, second = small_openvla(tmp_path / "a"), small_openvla(tmp_path / "b")
+    assert facts(first) == facts(second)
+    assert set(facts(first)) == {"name", "unnorm_key", "sha256"}
+    (second / "modeling_small.py").write_text("")
+    assert facts(first) != facts(second)
+
+
+def test_a_large_file_is_known_by_its_size_and_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(foreign, "WHOLE", 30)
+    monkeypatch.setattr(foreign, "END", 10)
+    path, prints = tmp_path / "v/model.safetensors", []
+    path.parent.mkdir()
+    for data in (bytes(40), bytes(41), bytes(39) + b"x", b"x" + bytes(39), bytes(20) + b"x" + bytes(19), bytes(28) + b"x", bytes(29)):
+        path.write_bytes(data)
+        prints.append(foreign.fingerprint(path.parent))
+    assert prints[4] == prints[0]  # the middle of a large file is not read
+    assert len(set(prints)) == 6
 
 
 # refusals

@@ -17,12 +17,13 @@ from small_rt1 import Small
 
 from worldsim.data.trajectory_file import write_trajectory
 from worldsim.errors import DamagedFile, InvalidInput, MissingDependency, UnknownName
-from worldsim.load import load_policy
+from worldsim.load import load_policy, part_facts
 from worldsim.models.vid2world.domains import domain_action
 from worldsim.policies.rt1 import RT1Config
 from worldsim.policies.rt1.actions import RAW, form, simpler_google, simpler_widowx
 from worldsim.policies.rt1.embeddings import Embeddings, collect_embeddings, load_embeddings
 from worldsim.policies.rt1.policy import RT1Policy
+from worldsim.registry import POLICIES
 from worldsim.types import Task, Trajectory
 
 SMALL = Small()
@@ -445,11 +446,18 @@ def test_a_network_that_fails_is_the_fault_of_its_lane(folders, tmp_path):
 
 @pytest.mark.tensorflow
 def test_facts_change_with_weights_and_embeddings(folders, tmp_path):
-    facts = RT1Config(folders(Small()), embeddings=cache(tmp_path)).facts()
-    assert facts == RT1Config(folders(Small()), embeddings=cache(tmp_path)).facts()
-    assert facts["sha256"] != RT1Config(folders(Small(stop=2))).facts()["sha256"]
-    with pytest.raises(DamagedFile, match=r"saved_model\.pb"):
-        RT1Config(str(tmp_path)).facts()
+    def facts(small: Small, **options) -> dict:
+        return part_facts(POLICIES, {"name": "rt1", "path": folders(small), "device": "cpu", **options})
+
+    (tmp_path / "other").mkdir()
+    mine, moved = cache(tmp_path), cache(tmp_path / "other")
+    assert facts(SMALL, embeddings=mine) == facts(SMALL, embeddings=moved)
+    assert set(facts(SMALL, embeddings=mine)) == {"name", "sha256", "embeddings"}
+    assert facts(SMALL)["sha256"] != facts(Small(stop=2))["sha256"]
+    Embeddings(TOLD | {"x": np.zeros(8, np.float32)}, "").save(moved)
+    assert facts(SMALL, embeddings=mine) != facts(SMALL, embeddings=moved)
+    with pytest.raises(DamagedFile, match="holds no checkpoint"):
+        part_facts(POLICIES, {"name": "rt1", "path": str(tmp_path / "nowhere")})
 
 
 # folders that are no RT-1

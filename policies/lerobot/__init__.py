@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from worldsim.errors import InvalidInput, UnknownName
+from worldsim.policies.foreign import fingerprint
 from worldsim.policies.lerobot.loading import ELSEWHERE, described, loaded, shape_of
 from worldsim.policies.lerobot.policy import Inputs, LeRobotPolicy
 from worldsim.registry import POLICIES, did_you_mean
@@ -63,6 +64,10 @@ class LeRobotConfig:
             raise InvalidInput(f"{self.path} acts with {list(size)} numbers, the convention has {', '.join(spec.names)}")
         inputs = self._inputs(config.get("input_features") or {}, config)
         return LeRobotPolicy(spec, loaded(self.path, self.device), inputs, self.out_of_range)
+
+    def facts(self) -> dict[str, str]:
+        """What identifies the checkpoint, wherever it lies. Raises DamagedFile."""
+        return {"sha256": fingerprint(self.path)}
 
     def _inputs(self, features: Mapping[str, Any], config: Mapping[str, Any]) -> Inputs:
         """What to show, or a refusal that names what is missing."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from worldsim.errors import DamagedFile, InvalidInput, MissingDependency
-from worldsim.policies.foreign import ForeignPolicy, first_line
+from worldsim.policies.foreign import ForeignPolicy, fingerprint, first_line
 from worldsim.registry import POLICIES
 from worldsim.types import ActionSpec, Task
 
@@ -98,6 +98,10 @@ class OpenVLAConfig:
             raise InvalidInput(f'what actions of "{key}" mean is not known; give convention: NAME (see worldsim/data/conventions.py)')
         spec = bounded(action_convention(convention), statistics)
         return OpenVLAPolicy(spec, mask_of(statistics), self._predictor(found, key), self.prompt)
+
+    def facts(self) -> dict[str, str]:
+        """What identifies the checkpoint, wherever it lies. Raises DamagedFile."""
+        return {"sha256": fingerprint(self.path)}
 
     def _checked(self) -> dict[str, Any]:
         """What `config.json` says, after the checks that need no code."""

@@ -63,15 +63,14 @@ class RT1Config:
         return RT1Policy(network, acts, told, fit, batched=self.batched, until_done=self.terminate == "hold")
 
     def facts(self) -> dict[str, str]:
-        """What the options alone do not say: hashes of the network and of the embeddings.
+        """What identifies network and embeddings, wherever they lie.
 
         Raises:
             DamagedFile, InvalidInput: no such files.
         """
-        from worldsim.policies.rt1.saved_model import fingerprint
+        from worldsim.policies.foreign import fingerprint
 
-        found = {"sha256": fingerprint(self.path)}
-        return found | ({"embeddings_sha256": self._embeddings().digest()} if self.embeddings else {})
+        return {"sha256": fingerprint(self.path)} | ({"embeddings": self._embeddings().digest()} if self.embeddings else {})
 
     def _embeddings(self) -> Any:
         from worldsim.policies.rt1.embeddings import load_embeddings

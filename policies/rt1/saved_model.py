@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.data.files import digest_of, sha256_of
 from worldsim.data.quiet_tensorflow import import_tensorflow
 from worldsim.errors import DamagedFile, InvalidInput, MissingDependency
 
@@ -132,19 +131,6 @@ def load_saved_policy(path: str | Path, device: str = "cpu") -> SavedPolicy:
     _check_state(path, policy)
     _check_start(path, policy)
     return policy
-
-
-def fingerprint(path: str | Path) -> str:
-    """What a SavedModel folder holds, as a short hash of its graph and its variables.
-
-    Raises:
-        DamagedFile: no such folder.
-    """
-    root = Path(path)
-    files = sorted(file for file in [root / "saved_model.pb", *root.glob("variables/*")] if file.is_file())
-    if not files:
-        raise DamagedFile(f"{path} holds no saved_model.pb; give the folder that holds it")
-    return digest_of({str(file.relative_to(root)): sha256_of(file) for file in files})
 
 
 def _named(signature: Any) -> dict[str, Any]:
