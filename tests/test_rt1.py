@@ -5,7 +5,6 @@ import sys
 from dataclasses import replace
 from math import cos, sin
 from pathlib import Path
-from types import SimpleNamespace
 
 import gymnasium as gym
 import numpy as np
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from small_rt1 import Small
 
 from worldsim.data.trajectory_file import write_trajectory
-from worldsim.errors import DamagedFile, InvalidInput, MissingDependency, UnknownName
+from worldsim.errors import DamagedFile, InvalidInput, MissingDependency, UnknownName, WorldsimError
 from worldsim.load import load_policy, part_facts
 from worldsim.models.vid2world.domains import domain_action
 from worldsim.policies.rt1 import RT1Config
@@ -208,8 +207,6 @@ def test_cache_of_another_kind_is_refused(tmp_path, names):
 class InNumpy:
     """The small policy with the interface of a `SavedPolicy`."""
 
-    tensorflow = SimpleNamespace(errors=SimpleNamespace(OpError=ArithmeticError))
-
     def __init__(self, small: Small):
         self.small, self.calls = small, 0
 
@@ -372,7 +369,7 @@ def test_it_drives_a_world_for_whole_episodes(folders, tmp_path, variant_name, a
     world = domain_action("rt1") if actions == "vid2world13" else form("raw7", None).spec
     model, task = tiny.world_model(tmp_path / "world", action=world), tiny.task_file(tmp_path / "task.h5", horizon=8)
     env = gym.make("worldsim/World-v0", world_model=str(model), task=str(task))
-    policy = policy_of(folders, tmp_path, small, actions=actions)
+    policy = policy_of(folders, tmp_path, small, world)
     fit = RT1Config("")._fit(16, 20)
     runs = []
     for _ in range(2):
@@ -507,6 +504,37 @@ def test_damaged_folders_are_refused_in_one_line(folders, tmp_path, damage):
     with pytest.raises(DamagedFile, match="cannot be read as a SavedModel") as refusal:
         load_policy({"name": "rt1", "path": str(torn)})
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.slow
+@pytest.mark.tensorflow
+def test_noise_in_a_folder_is_refused_or_the_fault_of_a_lane(folders, tmp_path):
+    """Bits flipped, bytes lost or zeroed, anywhere: one line, or actions, never another error."""
+    import shutil
+
+    lines = []
+    for seed in range(60):
+        rng, torn = np.random.default_rng(seed), tmp_path / str(seed)
+        shutil.copytree(folders(SMALL), torn)
+        files = [torn / "saved_model.pb", torn / "saved_model.pb", *sorted(torn.glob("variables/*"))]
+        path = files[rng.integers(len(files))]
+        data = bytearray(path.read_bytes())
+        place = int(rng.integers(len(data)))
+        if rng.random() < 0.3:
+            data = data[:place]
+        else:
+            data[place : place + 16] = rng.integers(0, 256, len(data[place : place + 16]), dtype=np.uint8).tobytes()
+        path.write_bytes(data)
+        try:
+            policy = load_policy({"name": "rt1", "path": str(torn), "instruction": "none"})
+            policy.reset([0], [told("")], [0])
+            actions = np.array([policy.act(frame[None], [0])[0] for frame in pictures(2)])
+            assert np.isfinite(actions).all() or policy.faults
+        except WorldsimError as error:
+            lines.append(str(error))
+        shutil.rmtree(torn)
+    assert 30 < len(lines) < 60
+    assert not [line for line in lines if "\n" in line]
 
 
 @pytest.mark.tensorflow

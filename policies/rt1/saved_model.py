@@ -16,6 +16,7 @@ import numpy as np
 
 from worldsim.data.quiet_tensorflow import import_tensorflow
 from worldsim.errors import DamagedFile, InvalidInput, MissingDependency
+from worldsim.policies.foreign import first_line
 
 MID = 1  # tf_agents' step type of a step between the first and the last; SimplerEnv sends it even on the first, and so do we
 STATE = re.compile(r"^(?:1|state|policy_state)/")
@@ -181,8 +182,8 @@ def _check_start(path: str | Path, policy: SavedPolicy) -> None:
         raise InvalidInput(f"{path} wants {given} to begin an episode, expected batch_size alone, an int32 []")
     try:
         sizes = {name: value.shape[:1] for name, value in policy.start().items()}
-    except policy.tensorflow.errors.OpError as error:
-        raise InvalidInput(f"{path} cannot begin an episode ({_first_line(error)}); expected get_initial_state to work") from error
+    except Exception as error:  # as above
+        raise InvalidInput(f"{path} cannot begin an episode ({first_line(error)}); expected get_initial_state to work") from error
     if wrong := [name for name, size in sizes.items() if size != (1,)]:
         raise InvalidInput(f"{path} begins one episode with {wrong[0]} for {list(sizes[wrong[0]])} lanes, expected a first axis of 1")
 
@@ -195,14 +196,11 @@ def _loaded(tensorflow: Any, path: Path) -> Any:
     """The SavedModel; where it was saved with types that nobody registered, once more with tensorflow_probability, which knows RT-1's."""
     try:
         return tensorflow.saved_model.load(str(path))
-    except ValueError as error:
-        if "registered" not in str(error):
-            raise DamagedFile(f"{path} cannot be read as a SavedModel ({_first_line(error)})") from error
-        unknown = _first_line(error)
-    except (OSError, IndexError, tensorflow.errors.OpError) as error:
-        raise DamagedFile(
-            f"{path} cannot be read as a SavedModel ({_first_line(error)}); give the folder that holds saved_model.pb and variables/"
-        ) from error
+    except Exception as error:  # a torn graph fails in any way
+        if not isinstance(error, ValueError) or "registered" not in str(error):
+            advice = "give the folder that holds saved_model.pb and variables/"
+            raise DamagedFile(f"{path} cannot be read as a SavedModel ({first_line(error)}); {advice}") from error
+        unknown = first_line(error)
     try:
         import tensorflow_probability  # noqa: F401  (importing it registers its types)
 
@@ -212,10 +210,6 @@ def _loaded(tensorflow: Any, path: Path) -> Any:
         raise MissingDependency(f"{path} was saved with types of a package that is not installed ({unknown}); {advice}") from error
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no reason given'}"
-
-
 def _place(tensorflow: Any, device: str) -> str:
     """Tensorflow's name of a device of torch. On a GPU it takes memory as it needs it: a world model may live there too.
 
@@ -223,14 +217,14 @@ def _place(tensorflow: Any, device: str) -> str:
         InvalidInput: tensorflow sees no such device.
     """
     kind, _, number = device.partition(":")
-    if kind == "cpu":
-        return "/CPU:0"
     seen = tensorflow.config.list_physical_devices("GPU")
-    if kind != "cuda" or not (number or "0").isdigit() or int(number or 0) >= len(seen):
-        raise InvalidInput(f'tensorflow has no device "{device}"; it sees {len(seen)} GPUs; type device=cpu or cuda:NUMBER')
     try:
         for gpu in seen:
             tensorflow.config.experimental.set_memory_growth(gpu, enable=True)
     except RuntimeError:  # another part of this process has begun to compute with tensorflow already
         pass
+    if kind == "cpu":
+        return "/CPU:0"
+    if kind != "cuda" or not (number or "0").isdigit() or int(number or 0) >= len(seen):
+        raise InvalidInput(f'tensorflow has no device "{device}"; it sees {len(seen)} GPUs; type device=cpu or cuda:NUMBER')
     return f"/GPU:{int(number or 0)}"
