@@ -152,8 +152,10 @@ def test_embeddings_come_back(tmp_path):
 
 def test_unknown_instruction_names_the_closest_and_the_way_out(tmp_path):
     found = load_embeddings(cache(tmp_path))
-    with pytest.raises(UnknownName, match=r'"close drawer".*did you mean "close the drawer".*collect_embeddings.*instruction: none'):
+    with pytest.raises(UnknownName, match=r"\"close drawer\".*did you mean 'close the drawer'.*collect_embeddings.*instruction: none"):
         found.of("close drawer", 8)
+    with pytest.raises(UnknownName, match=r"it knows 2 others\."):
+        found.of("xyz", 8)
     with pytest.raises(InvalidInput, match="have 8 numbers, the policy takes 512"):
         found.of("close the drawer", 512)
 

@@ -8,6 +8,7 @@ instructions needs no encoder. A cache is one safetensors file: a tensor `vector
     collect_embeddings("FOLDER OF EPISODES").save("instructions.safetensors")
 """
 
+import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ import numpy as np
 from worldsim.data.files import digest_of, written_whole
 from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
 from worldsim.errors import DamagedFile, InvalidInput, UnknownName
-from worldsim.registry import did_you_mean
 from worldsim.types import Trajectory
 
 KEY = "language_embedding"  # where imported episodes keep the vector, among their metadata
@@ -36,12 +36,14 @@ class Embeddings:
         """The vector of an instruction, float32 `[size]`.
 
         Raises:
-            UnknownName: there is none; with the closest known instruction.
+            UnknownName: there is none; with the closest known instructions.
             InvalidInput: it has another length.
         """
         if instruction not in self.vectors:
+            close = difflib.get_close_matches(instruction, self.vectors, n=3)
+            hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"it knows {len(self.vectors)} others."
             raise UnknownName(
-                f'no embedding of the instruction "{instruction}" in {self.source}; {did_you_mean(instruction, self.vectors)} '
+                f'no embedding of the instruction "{instruction}" in {self.source}; {hint} '
                 f"Take it into a cache with collect_embeddings (worldsim/policies/rt1/embeddings.py), or set instruction: none for zeros"
             )
         vector = self.vectors[instruction]
