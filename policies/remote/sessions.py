@@ -21,10 +21,11 @@ IMAGE_KEYS = ("observation/image", "observation/exterior_image_1_left", "image")
 
 @dataclass
 class Session:
-    """One episode: its lane, the number of its next request, the last answer `[T, A]`."""
+    """One episode: its lane, the number of its next request, what was asked last and the answer `[T, A]`."""
 
     lane: int
     step: int = 0
+    asked: tuple[Any, ...] = ()
     answer: np.ndarray | None = None
 
 
@@ -46,17 +47,22 @@ class Sessions:
         """
         if not isinstance(message, dict):
             raise InvalidInput(f"the request is {type(message).__name__}, expected a map")
-        frame, step = frame_of(message), message.get("step")
-        if step is not None and (type(step) is not int or step < 0):
-            raise InvalidInput(f"step is {str(step)[:40]}, expected a whole number of 0 or more")
+        key, frame, task, step = episode_of(message, connection), frame_of(message), instruction_of(message), message.get("step")
+        seed = message.get("seed", 0)
+        for name, value in (("seed", seed), ("step", 0 if step is None else step)):
+            if type(value) is not int or not 0 <= value < 2**64:
+                raise InvalidInput(f"{name} is {str(value)[:40]}, expected a whole number from 0 to 2**64 - 1")
+        asked = (step, task, seed, frame.shape, frame.tobytes())
         with self._lock:
-            key = episode_of(message, connection)
-            repeated = self._repeated(key, step)
-            if repeated is not None:
-                return repeated
-            session = self._session(key, message, frame, step)
+            session = self._sessions.get(key)
+            if step is not None and session is not None and session.asked == asked:
+                return session.answer
+            session = self._session(key, step, begins=message.get("reset") is True or step == 0)
+            if session.step == 0:
+                start = Start("served", frame[None], seed)
+                self.policy.reset([session.lane], [Task("served", task, 2**31, (start,))], [seed])
             session.answer = self._act(frame, session.lane)
-            session.step += 1
+            session.asked, session.step = asked, session.step + 1
             return session.answer
 
     def end(self, connection: int) -> None:
@@ -64,32 +70,20 @@ class Sessions:
         with self._lock:
             self._forget(("connection", connection))
 
-    def _repeated(self, key: Hashable, step: int | None) -> np.ndarray | None:
-        session = self._sessions.get(key)
-        return session.answer if session and step is not None and step == session.step - 1 else None
-
-    def _session(self, key: Hashable, message: Mapping[str, Any], frame: np.ndarray, step: int | None) -> Session:
-        """The episode of a request, begun if it is new."""
+    def _session(self, key: Hashable, step: int | None, *, begins: bool) -> Session:
+        """The episode of a request, a new one if it is not known yet or `begins`."""
         session = self._sessions.get(key)
         if session is None and step:
             raise InvalidInput(f"step {step} is of an episode that is not known here; begin it with step 0")
-        if session is None or message.get("reset") is True or step == 0:
+        if session is None or begins:
             self._forget(key)
             session = self._sessions[key] = Session(self._free.pop() if self._free else len(self._sessions))
-            self._begin(session.lane, message, frame)
         if step is not None and step != session.step:
-            raise InvalidInput(f"step {step} does not follow, expected {session.step} or {session.step - 1} again")
+            raise InvalidInput(f"step {step} does not follow, expected {session.step}, or {session.step - 1} as it was")
         self._sessions.move_to_end(key)
         while len(self._sessions) > self._most:
             self._forget(next(iter(self._sessions)))
         return session
-
-    def _begin(self, lane: int, message: Mapping[str, Any], frame: np.ndarray) -> None:
-        seed = message.get("seed", 0)
-        if type(seed) is not int or not 0 <= seed < 2**64:
-            raise InvalidInput(f"seed is {str(seed)[:40]}, expected a whole number from 0 to 2**64 - 1")
-        start = Start("served", frame[None], seed)
-        self.policy.reset([lane], [Task("served", instruction_of(message), 2**31, (start,))], [seed])
 
     def _act(self, frame: np.ndarray, lane: int) -> np.ndarray:
         plans = isinstance(self.policy, ChunkPolicy)
