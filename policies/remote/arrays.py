@@ -70,10 +70,10 @@ def array_of(data: Any, dtype: Any, shape: Any, limits: Limits = LIMITS) -> np.n
         count *= size
     if not isinstance(data, bytes | bytearray | memoryview):
         raise MalformedMessage(f"an array holds {type(data).__name__}, expected bytes")
-    if count > limits.elements or count * kind.itemsize != len(data):
-        raise MalformedMessage(
-            f"an array of shape {list(shape)} and dtype {kind.str} has {len(data)} bytes, expected {count * kind.itemsize}"
-        )
+    if count > limits.elements:
+        raise MalformedMessage(f"an array has shape {list(shape)}, expected at most {limits.elements} numbers")
+    if count * kind.itemsize != len(data):
+        raise MalformedMessage(f"an array {kind.str} {list(shape)} has {len(data)} bytes, expected {count * kind.itemsize}")
     array = np.frombuffer(data, dtype=kind).reshape(tuple(shape))
     array.flags.writeable = False
     return array

@@ -1,9 +1,10 @@
 """GR00T's wire: ZeroMQ requests and replies, msgpack with .npy files in them.
 
-Facts (NVIDIA/Isaac-GR00T, `gr00t/policy/server_client.py`, `gr00t_policy.py`, `configs/data/embodiment_configs.py`): a request is {endpoint, data, and
-perhaps api_token}; endpoints ping, get_action, reset, get_modality_config. `get_action` takes {observation, options}: video uint8 [B, T, H, W, 3],
-state float32 [B, T, D], language lists of lists of text; it answers [actions, info], actions by name as float32 [B, T, D]. Failures are
-{error: text}. Later servers answer with msgpack-numpy's arrays and take either form. A reset is of the whole server; its policies keep no memory.
+Facts (NVIDIA/Isaac-GR00T, `gr00t/policy/server_client.py`, `gr00t_policy.py`, `configs/data/embodiment_configs.py`): a request is
+{endpoint, data, perhaps api_token}; endpoints are ping, get_action, reset, get_modality_config. `get_action` takes {observation, options}:
+video uint8 [B, T, H, W, 3], state float32 [B, T, D], language lists of lists of text; it answers [actions, info], actions by name as
+float32 [B, T, D]. Failures are {error: text}. Later servers answer with msgpack-numpy's arrays and take either form. A reset is of the
+whole server; its policies keep no memory.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
 """openpi's wire: pi0, pi0.5 and most servers for DROID and LIBERO; also `worldsim serve-policy`.
 
-Facts (openpi 15a9616, `websocket_client_policy.py`, `websocket_policy_server.py`): the server speaks first, with a map about itself; then each
-binary request is one observation and each binary reply a map with `actions`; a text reply is a traceback and the connection is closed with 1011.
-Nothing tells the server that an episode begins, so every episode gets a connection of its own, and four keys that stock servers ignore:
-`episode_id`, `reset`, `seed`, `step`.
+Facts (openpi 15a9616, `websocket_client_policy.py`, `websocket_policy_server.py`): the server speaks first, with a map about itself; then
+each binary request is one observation and each binary reply a map with `actions`; a text reply is a traceback, and the connection is closed
+with 1011. Nothing tells the server that an episode begins, so every episode gets a connection of its own, and four keys that stock servers
+ignore: `episode_id`, `reset`, `seed`, `step`.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """What all policies behind a network may be told, and how one is built of it. Knows no wire."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from worldsim.actions import ActionSpec
@@ -15,6 +15,14 @@ from worldsim.policies.remote.observations import Keys, Robot, keys_of
 from worldsim.registry import did_you_mean
 
 WORDS = {"connection": ("lane", "shared"), "out_of_range": ("refuse", "clip")}
+TYPES = {  # of each option, and the least that it may be
+    **dict.fromkeys(("host", "connection", "out_of_range"), (str, None)),
+    **dict.fromkeys(("images", "state"), (Mapping, None)),
+    **dict.fromkeys(("stateful", "allow_remote", "tls"), (bool, None)),
+    **dict.fromkeys(("connect_seconds", "reply_seconds"), (int | float, 0.001)),
+    **{"port": (int, 1), "retries": (int, 0), "backoff_seconds": (int | float, 0)},
+}
+MEANT = {str: "text", Mapping: "a mapping", bool: "true or false", int: "a whole number", int | float: "a number"}
 CUSTOM = Robot(image="", text="prompt")
 
 
@@ -68,8 +76,11 @@ class RemoteOptions:
         Raises:
             InvalidInput, UnknownName: the first that is not.
         """
-        for each in fields(self):
-            self._check(each.name, each.type, getattr(self, each.name))
+        for name, (kind, least) in TYPES.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or (least is not None and not value >= least):
+                bound = "" if least is None else f" of at least {least:g}"
+                raise InvalidInput(f"{name} is {value!r}, expected {MEANT[kind]}{bound}")
         for name, words in WORDS.items():
             if getattr(self, name) not in words:
                 raise UnknownName(f'{name} is "{getattr(self, name)}"; {did_you_mean(str(getattr(self, name)), words)}')
@@ -103,7 +114,7 @@ class RemoteOptions:
             raise UnknownName(f'no known robot "{self.robot}"; {did_you_mean(self.robot, robots)}')
         robot = CUSTOM if self.robot is None else robots[self.robot]
         keys = keys_of(robot, self.images, self.state, self.size, axes)
-        return keys if self.prompt is None else Keys(keys.images, keys.state, self.prompt, keys.size, keys.planar, axes)
+        return keys if self.prompt is None else replace(keys, text=self.prompt)
 
     def meaning(self, told: Any = None) -> ActionSpec:
         """What the actions mean: as the user says, else as the server does.
@@ -121,20 +132,6 @@ class RemoteOptions:
                 f"the server says that its actions mean something else than convention: they differ in {', '.join(different)}"
             )
         return said
-
-    def _check(self, name: str, kind: Any, value: Any) -> None:
-        plain = {"host": str, "port": int, "connection": str, "out_of_range": str, "images": Mapping, "state": Mapping, "retries": int}
-        plain |= dict.fromkeys(("stateful", "allow_remote", "tls"), bool)
-        plain |= dict.fromkeys(("connect_seconds", "reply_seconds", "backoff_seconds"), int | float)
-        wanted = plain.get(name)
-        fits = wanted is None or (isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)))
-        positive = name not in ("retries", "connect_seconds", "reply_seconds", "backoff_seconds") or (fits and 0 <= value < 1e6)
-        if name in ("connect_seconds", "reply_seconds"):
-            positive = positive and value > 0
-        if not fits or not positive:
-            raise InvalidInput(
-                f"{name} is {value!r}, expected {getattr(wanted, '__name__', 'a number')}{'' if fits else ''} that makes sense"
-            )
 
 
 def first_contact(connect: Callable[[], Wire], address: Address, expected: str) -> dict[str, Any]:

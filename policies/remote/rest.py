@@ -1,9 +1,9 @@
 """Servers that are asked by HTTP: POST /act with JSON. OpenVLA's own server, AutoEval's, and Octo behind AutoEval's.
 
-Facts: OpenVLA (openvla c8f03f4, `vla-scripts/deploy.py`) takes {image, instruction, perhaps unnorm_key} and answers an array `[7]`, or the text
-"error". AutoEval (zhouzypaul/auto_eval, `policy_server/template*.py`, `robot/policy_clients.py`) takes {image, instruction, perhaps proprio}, answers an
-array or a list, fails with {detail} and an HTTP status, and forgets its history and its chunks at POST /reset, which may be missing (404).
-Arrays are written as json-numpy does. Both keep one memory for all who ask.
+Facts: OpenVLA (openvla c8f03f4, `vla-scripts/deploy.py`) takes {image, instruction, perhaps unnorm_key} and answers an array `[7]`, or the
+text "error". AutoEval (zhouzypaul/auto_eval, `policy_server/template*.py`, `robot/policy_clients.py`) takes {image, instruction, perhaps
+proprio}, answers an array or a list, fails with {detail} and an HTTP status, and forgets its history and its chunks at POST /reset, which
+may be missing (404). Arrays are written as json-numpy does. Both keep one memory for all who ask.
 """
 
 import time
@@ -31,8 +31,8 @@ ROBOTS = {"rest": Robot("image", "instruction")}
 class RestWire:
     """A session with an HTTP server."""
 
-    def __init__(self, address: Address, waits: tuple[float, float], keys: Keys | None, extra: dict[str, Any], reset: str | None) -> None:
-        """`waits`: seconds for connecting and for a reply. `extra`: further fields of each request. `reset`: path that begins an episode."""
+    def __init__(self, address: Address, waits: tuple[float, float], keys: Keys, extra: dict[str, Any], reset: str | None) -> None:
+        """`waits`: seconds for connecting and for a reply. `extra`: more fields of a request. `reset`: path that begins an episode."""
         self._keys, self._waits, self._extra, self._reset, self._secret = keys, waits, extra, reset, address.secret
         self._url, self._requests = f"{'https' if address.tls else 'http'}://{address.place}", network("requests")
         self._session, self.metadata = self._requests.Session(), {}
@@ -142,7 +142,7 @@ class AutoEvalConfig(RemoteOptions):
 @POLICIES.register("octo")
 @dataclass
 class OctoConfig(AutoEvalConfig):
-    """Octo behind AutoEval's `octo_server.py`: 256 x 256 pictures, two of them remembered, Bridge's statistics, plans averaged by the server."""
+    """Octo behind AutoEval's `octo_server.py`, which remembers two 256 x 256 pictures, averages plans and undoes Bridge's statistics."""
 
     convention: Any = "bridge"
     size: Any = 256

@@ -1,9 +1,9 @@
 """RoboArena's wire, openpi's with a reset: servers of the RoboArena benchmark on DROID robots.
 
-Facts (robo-arena/roboarena, `policy_server.py`, `scripts/test_policy_server.py`): the first message says which cameras the policy wants, at which
-size, and whether it gives joint positions or velocities; each request has a key `endpoint`, "infer" or "reset"; a reset is answered by the
-text "reset successful", an observation by the array of actions `[N, 8]` itself; any other text is a traceback. Its early versions had no
-`endpoint`; they are openpi servers.
+Facts (robo-arena/roboarena, `policy_server.py`, `scripts/test_policy_server.py`): the first message says which cameras the policy wants, at
+which size, and whether it gives joint positions or velocities; each request has a key `endpoint`, "infer" or "reset"; a reset is answered
+by the text "reset successful", an observation by the array of actions `[N, 8]` itself; any other text is a traceback. Its early versions
+had no `endpoint`; they are openpi servers.
 """
 
 from collections.abc import Mapping
@@ -80,7 +80,8 @@ class RoboArenaConfig(RemoteOptions):
         address = options.address
         wants = first_contact(lambda: RoboArenaWire(address, waits, None), address, EXPECTED)
         keys = replace(options, robot="droid").keys({"droid": robot_of(wants)})
-        spec = options.meaning("droid" if wants.get("action_space") == "joint_velocity" else None)
+        velocities = wants.get("action_space") == "joint_velocity" and options.convention is None
+        spec = options.meaning("droid" if velocities else None)
         return RemotePolicy(spec, lambda: RoboArenaWire(address, waits, keys), options.manner(one_at_a_time=True))
 
 

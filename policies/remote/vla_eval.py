@@ -1,9 +1,9 @@
 """The wire of vla-evaluation-harness: its servers for OpenVLA, OFT, pi0, GR00T, CogACT, X-VLA, starVLA and LeRobot policies.
 
-Facts (allenai/vla-evaluation-harness e1ee9ad, `protocol/messages.py`, `model_servers/serve.py`, `connection.py`, protocol version 1): binary
-websocket messages {type, payload, seq, timestamp}. The client says hello and the server answers; an episode begins with `episode_start`, which
-is not answered unless it fails; an observation is answered by `action` or `error` with the same `seq`. The server cuts its chunks itself and
-keeps what is left of them per connection, so by default a request is not repeated within an episode.
+Facts (allenai/vla-evaluation-harness e1ee9ad, `protocol/messages.py`, `model_servers/serve.py`, `connection.py`, protocol version 1):
+binary websocket messages {type, payload, seq, timestamp}. The client says hello and the server answers; an episode begins with
+`episode_start`, which is not answered unless it fails; an observation is answered by `action` or `error` with the same `seq`. The server
+cuts its chunks itself and keeps what is left of them per connection, so by default a request is not repeated within an episode.
 """
 
 import time

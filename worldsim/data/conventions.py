@@ -1,6 +1,6 @@
 """What the actions of well-known robots and data sets mean, by name. Each entry says where its facts come from.
 
-Bounds are those of the raw numbers. A checkpoint trained on a data set gives actions of that data set's convention; a fine-tuned one may not.
+Bounds are those of the raw numbers. A checkpoint trained on a data set gives that data set's actions; a fine-tuned one may not.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ CONVENTIONS = {
     ),
     "fractal": Convention(
         ActionSpec(POSE, (-1.0,) * 3 + (-pi / 2,) * 3 + (-1.0,), (1.0,) * 3 + (pi / 2,) * 3 + (1.0,), 3.0, "base", "rpy", "relative"),
-        "fractal20220817_data and RT-1's policy_specs.pbtxt: + closes; rotation_delta is documented as roll, pitch, yaw in the base's frame",
+        "fractal20220817_data and RT-1's policy_specs.pbtxt: + closes; rotation_delta is roll, pitch, yaw in the base's frame",
     ),
     "fractal_absolute": Convention(
         ActionSpec(POSE, (-1.0,) * 3 + (-pi / 2,) * 3 + (0.0,), (1.0,) * 3 + (pi / 2,) * 3 + (1.0,), 3.0, "base", "rpy", "absolute"),
@@ -40,7 +40,7 @@ CONVENTIONS = {
     ),
     "droid": Convention(
         ActionSpec((*JOINTS, "gripper"), (-1.0,) * 7 + (0.0,), (1.0,) * 8, 15.0, "base", "none", "absolute_closed"),
-        "openpi's examples/droid: joint velocities in [-1, 1], gripper position, 15 Hz; 1 is closed by OpenVLA's droid transforms, which flip it",
+        "openpi's examples/droid: joint velocities in [-1, 1], gripper position, 15 Hz; OpenVLA's transforms flip it, so 1 is closed",
     ),
     "droid_cartesian": Convention(
         ActionSpec(POSE, (-1.0,) * 6 + (0.0,), (1.0,) * 7, 15.0, "base", "rpy", "absolute"),
@@ -54,7 +54,7 @@ CONVENTIONS = {
 
 
 def action_convention(given: str | Mapping[str, Any] | ActionSpec) -> ActionSpec:
-    """What actions mean, from a name of `CONVENTIONS`, the fields of an ActionSpec, or `{name: NAME, ...}` with fields that replace its own.
+    """What actions mean: a name of `CONVENTIONS`, the fields of an ActionSpec, or `{name: NAME, ...}` with fields that replace its own.
 
     Raises:
         UnknownName: no such name or field.
