@@ -28,10 +28,8 @@ class ForeignPolicy:
     """
 
     def __init__(self, spec: ActionSpec, out_of_range: str = "refuse") -> None:
-        if out_of_range not in OUT_OF_RANGE:
-            raise UnknownName(f'out_of_range is "{out_of_range}"; {did_you_mean(out_of_range, OUT_OF_RANGE)}')
         self.action, self.faults = spec, {}
-        self._clip = out_of_range == "clip"
+        self._clip = clips(out_of_range)
 
     def begin(self, lane: int, task: Task, seed: int) -> None:
         """An episode begins in a lane."""
@@ -58,7 +56,7 @@ class ForeignPolicy:
         if lane not in self.faults:
             try:
                 action = numbers_of(self.ask(frame, lane))
-                if problem := self._problem(action):
+                if problem := problem_of(action, self.action, clip=self._clip):
                     self.faults[lane] = problem
                 else:
                     return np.clip(action, np.float32(self.action.low), np.float32(self.action.high))
@@ -66,18 +64,32 @@ class ForeignPolicy:
                 self.faults[lane] = f"its code failed ({first_line(error)})"
         return np.full(self.action.size, np.nan, np.float32)
 
-    def _problem(self, action: np.ndarray) -> str | None:
-        """Why this is no action; None where it is one."""
-        if action.shape != (self.action.size,):
-            return f"it gave an action of shape {list(action.shape)}, expected [{self.action.size}]"
-        if not np.isfinite(action).all():
-            return "it gave an action that is not finite"
-        low, high = np.float32(self.action.low), np.float32(self.action.high)
-        outside = np.flatnonzero((action < low - 1e-6) | (action > high + 1e-6))
-        if len(outside) == 0 or self._clip:
-            return None
-        axis = outside[0]
-        return f'it gave {action[axis]:g} as "{self.action.names[axis]}", expected a number in [{low[axis]:g}, {high[axis]:g}]'
+
+def clips(out_of_range: str) -> bool:
+    """Whether an action beyond the bounds is cut: "clip", or else "refuse".
+
+    Raises:
+        UnknownName: neither.
+    """
+    if out_of_range not in OUT_OF_RANGE:
+        raise UnknownName(f'out_of_range is "{out_of_range}"; {did_you_mean(out_of_range, OUT_OF_RANGE)}')
+    return out_of_range == "clip"
+
+
+def problem_of(action: np.ndarray, spec: ActionSpec, *, clip: bool) -> str | None:
+    """Why this is no action `[A]` of `spec`; None where it is one. With `clip` it may leave the bounds."""
+    if action.shape != (spec.size,):
+        return f"it gave an action of shape {list(action.shape)}, expected [{spec.size}]"
+    if not np.isfinite(action).all():
+        names = [name for name, value in zip(spec.names, action, strict=True) if not np.isfinite(value)]
+        return f"it gave an action that is not finite in {', '.join(names)}"
+    low, high = np.float32(spec.low), np.float32(spec.high)
+    outside = np.flatnonzero((action < low - 1e-6) | (action > high + 1e-6))
+    if len(outside) == 0 or clip:
+        return None
+    axis = outside[0]
+    bounds = f"[{low[axis]:g}, {high[axis]:g}]"
+    return f'it gave {action[axis]:g} as "{spec.names[axis]}", expected a number in {bounds}; out_of_range: clip would cut it'
 
 
 def fingerprint(folder: str | Path) -> str:

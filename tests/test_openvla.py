@@ -155,7 +155,7 @@ def test_half_precision_and_another_prompt(tmp_path):
     ("spoil", "line"),
     [
         ("raise", "its code failed (RuntimeError: too bright)"),
-        ("nan", "it gave an action that is not finite"),
+        ("nan", "it gave an action that is not finite in z"),
         ("shape", "it gave an action of shape [6], expected [7]"),
         ("formula", 'as "'),
     ],
@@ -196,6 +196,13 @@ def test_a_large_file_is_known_by_its_size_and_ends(tmp_path, monkeypatch):
         prints.append(foreign.fingerprint(path.parent))
     assert prints[4] == prints[0]  # the middle of a large file is not read
     assert len(set(prints)) == 6
+
+
+def test_actions_beyond_the_statistics_can_be_cut(tmp_path):
+    policy = policy_of(small_openvla(tmp_path / "v", spoil="formula"), out_of_range="clip")
+    policy.reset([0], [told()], [0])
+    policy.action.check(policy.act(pictures(1), [0]))
+    assert policy.faults == {}
 
 
 # refusals

@@ -282,14 +282,34 @@ def test_a_nan_is_the_fault_of_its_lane_only(batched):
     policy.act(pictures(1), [3])
     policy.reset([4], [told("close the drawer")], [0])
     actions = policy.act(pictures(2), [3, 4])
-    assert np.isnan(actions[0]).any()
+    assert np.isnan(actions[0]).all()
     assert np.isfinite(actions[1]).all()
-    assert policy.faults == {3: "action 1 is not finite in yaw"}
+    assert policy.faults == {3: "step 1: it gave an action that is not finite in yaw"}
     policy.reset([4], [told("close the drawer")], [0])
     assert np.isnan(policy.act(pictures(2), [3, 4])[0]).all()  # still at fault, and not asked again
     policy.reset([3], [told("open the drawer")], [0])
     assert np.isfinite(policy.act(pictures(1), [3])).all()
     assert policy.faults == {}
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_an_output_beyond_the_bounds_is_a_fault_or_cut(clip):
+    """RT-1-X moves by up to 1.75 where RT-1 moves by up to 1."""
+    policy = in_numpy(clip=clip)
+    step = policy._network.step
+
+    def further(*given):
+        found, memory = step(*given)
+        return {**found, "world_vector": np.array([[0.5, -1.75, 0.0]])}, memory
+
+    policy._network.step = further
+    policy.reset([0], [told("open the drawer")], [0])
+    action = policy.act(pictures(1), [0])[0]
+    if clip:
+        assert action[:3].tolist() == [0.5, -1, 0]
+    else:
+        assert np.isnan(action).all()
+        assert policy.faults == {0: 'step 0: it gave -1.75 as "y", expected a number in [-1, 1]; out_of_range: clip would cut it'}
 
 
 def test_a_lane_that_is_done_or_at_fault_is_not_computed():
@@ -308,6 +328,7 @@ def test_a_lane_that_is_done_or_at_fault_is_not_computed():
     [
         ({"fit": "stretch"}, InvalidInput, "pad or crop"),
         ({"terminate": "stop"}, InvalidInput, "hold or ignore"),
+        ({"out_of_range": "cut"}, UnknownName, "known: clip, refuse"),
         ({"actions": "simpler-gogle"}, UnknownName, 'did you mean "simpler-google"'),
     ],
 )

@@ -1,9 +1,10 @@
 """OpenVLA and its fine-tuned kin, in this process, from a checkpoint folder with its own code. Importing this loads no torch.
 
 OpenVLA ships its network and its processor as Python files beside the weights. They run only with `trust_code: true`, and only under the
-library they were written for: the released ones under transformers 4.40.1 with timm 0.9. transformers 5.23 refuses them while the network
-is built (it asks for `_supports_sdpa` before there is a network that could answer). Where that is so, serve the checkpoint from an
-environment of its own with OpenVLA's `vla-scripts/deploy.py`, and act through the policy `openvla-rest`.
+libraries they were written for: the released ones under transformers 4.40.1 with timm 0.9, where their network was tried through this
+file (random weights, a stand-in for timm). transformers 5.23 refuses them while the network is built: it asks for `_supports_sdpa` before
+there is a language model that could answer. Where that is so, serve the checkpoint from an environment of its own with OpenVLA's
+`vla-scripts/deploy.py`, and act through the policy `openvla-rest`.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,10 +36,18 @@ class OpenVLAPolicy(ForeignPolicy):
         undone: which of its numbers the statistics undo, bool `[A]`.
         predict: from a frame uint8 `[H, W, 3]` and a prompt to what the checkpoint's code returns.
         prompt: text with the place {instruction}.
+        out_of_range: "refuse" an action beyond the bounds, or "clip" it.
     """
 
-    def __init__(self, spec: ActionSpec, undone: np.ndarray, predict: Callable[[np.ndarray, str], Any], prompt: str = PROMPT) -> None:
-        super().__init__(spec)
+    def __init__(
+        self,
+        spec: ActionSpec,
+        undone: np.ndarray,
+        predict: Callable[[np.ndarray, str], Any],
+        prompt: str = PROMPT,
+        out_of_range: str = "refuse",
+    ) -> None:
+        super().__init__(spec, out_of_range)
         self._undone, self._predict, self._prompt = undone, predict, prompt
         self._prompts: dict[int, str] = {}
 
@@ -67,6 +76,7 @@ class OpenVLAConfig:
         unnorm_key: the data set whose statistics undo the actions; may be left out where there is one only.
         convention: what the actions mean (see `worldsim.data.conventions`); known for bridge_orig and fractal20220817_data.
         prompt: text with the place {instruction}.
+        out_of_range: "refuse" an action beyond the statistics, or "clip" it.
         dtype: of the weights: bfloat16, float16 or float32.
         device: "cpu", "cuda" or "cuda:1".
     """
@@ -76,6 +86,7 @@ class OpenVLAConfig:
     unnorm_key: str | None = None
     convention: Any = None
     prompt: str = PROMPT
+    out_of_range: str = "refuse"
     dtype: str = "bfloat16"
     device: str = "cpu"
 
@@ -97,7 +108,7 @@ class OpenVLAConfig:
         if convention is None:
             raise InvalidInput(f'what actions of "{key}" mean is not known; give convention: NAME (see worldsim/data/conventions.py)')
         spec = bounded(action_convention(convention), statistics)
-        return OpenVLAPolicy(spec, mask_of(statistics), self._predictor(found, key), self.prompt)
+        return OpenVLAPolicy(spec, mask_of(statistics), self._predictor(found, key), self.prompt, self.out_of_range)
 
     def facts(self) -> dict[str, str]:
         """What identifies the checkpoint, wherever it lies. Raises DamagedFile."""

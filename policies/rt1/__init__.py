@@ -28,6 +28,7 @@ class RT1Config:
         fit: "pad" keeps the whole frame inside black borders, as SimplerEnv does; "crop" takes the largest centred part of the image's
             shape, which removes the side bars that Vid2World's RT-1 frames have.
         terminate: "hold" keeps a lane still after the policy said that it is done; "ignore" lets it go on.
+        out_of_range: "refuse" an action beyond the bounds of RT-1's outputs, or "clip" it: RT-1-X gives larger ones.
         batched: one call for all lanes, for networks whose memory allows it. RT-1's own does not: it counts steps once per call.
         device: "cpu", "cuda" or "cuda:1".
     """
@@ -38,6 +39,7 @@ class RT1Config:
     actions: str | None = None
     fit: str = "pad"
     terminate: str = "hold"
+    out_of_range: str = "refuse"
     batched: bool = False
     device: str = "cpu"
 
@@ -48,6 +50,7 @@ class RT1Config:
             MissingDependency: no tensorflow.
             DamagedFile, InvalidInput, UnknownName: no such policy or embeddings, or an option that is none of those above.
         """
+        from worldsim.policies.foreign import clips
         from worldsim.policies.rt1.actions import form
         from worldsim.policies.rt1.policy import RT1Policy
         from worldsim.policies.rt1.saved_model import load_saved_policy
@@ -55,12 +58,12 @@ class RT1Config:
         for key, known in (("fit", FITS), ("terminate", ("hold", "ignore"))):
             if getattr(self, key) not in known:
                 raise InvalidInput(f'{key} of policy rt1 is "{getattr(self, key)}", expected {" or ".join(known)}')
-        acts = form(self.actions, action)
+        acts, clip = form(self.actions, action), clips(self.out_of_range)
         network = load_saved_policy(self.path, self.device)
         if self.batched and not network.batched:
             raise InvalidInput(f"{self.path} takes one lane at a time; leave batched away")
         told, fit = self._told(network.embedding_size), self._fit(*network.frame_size)
-        return RT1Policy(network, acts, told, fit, batched=self.batched, until_done=self.terminate == "hold")
+        return RT1Policy(network, acts, told, fit, clip=clip, batched=self.batched, until_done=self.terminate == "hold")
 
     def facts(self) -> dict[str, str]:
         """What identifies network and embeddings, wherever they lie.

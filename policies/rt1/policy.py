@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from worldsim.policies.foreign import first_line
+from worldsim.policies.foreign import first_line, problem_of
 from worldsim.policies.rt1.actions import Form, checked_parts, terminates
 from worldsim.policies.rt1.saved_model import SavedPolicy, State
 from worldsim.types import Task
@@ -34,14 +34,15 @@ class RT1Policy:
     """An RT-1 SavedModel that acts in several lanes, none of which knows of another.
 
     Evaluation goes on in lockstep to the horizon, and no policy ends it. So a lane whose network says "terminate" acts out that step, as
-    SimplerEnv does, and then keeps still until it is reset; `terminated` says since which step. A lane whose network gives a number
-    that is not finite, or fails, is in `faults` until it is reset.
+    SimplerEnv does, and then keeps still until it is reset; `terminated` says since which step. A lane whose network fails, or gives a
+    number that is not finite or out of bounds, is in `faults` until it is reset.
 
     Args:
         network: the two signatures.
         form: what its outputs are as an action.
         told: instruction of a task to (text, vector).
         fit: frames uint8 `[B, H, W, 3]` to the size of the network's image.
+        clip: cut an action that leaves the form's bounds; otherwise it is a fault. RT-1 stays within them, RT-1-X does not.
         batched: call the network once for all lanes. Published RT-1 networks keep one step counter per call and must not be.
         until_done: keep still after "terminate"; otherwise it is recorded and the lane goes on.
     """
@@ -53,6 +54,7 @@ class RT1Policy:
         told: Callable[[str], tuple[str, np.ndarray]],
         fit: Callable[[np.ndarray], np.ndarray],
         *,
+        clip: bool = False,
         batched: bool = False,
         until_done: bool = True,
     ) -> None:
@@ -60,7 +62,7 @@ class RT1Policy:
         self.faults: dict[int, str] = {}
         self.terminated: dict[int, int] = {}
         self._network, self._form, self._told, self._fit = network, form, told, fit
-        self._batched, self._until_done = batched, until_done
+        self._clip, self._batched, self._until_done = clip, batched, until_done
         self._episodes: dict[int, Episode] = {}
 
     def reset(self, lanes: Sequence[int], tasks: Sequence[Task], seeds: Sequence[int]) -> None:
@@ -103,13 +105,13 @@ class RT1Policy:
         actions = self._form.make(parts)
         for row, (lane, done) in enumerate(zip(lanes, terminates(parts), strict=True)):
             self._keep(lane, actions[row], {name: value[row : row + 1] for name, value in memory.items()}, done=bool(done))
-        return np.clip(actions, self.action.low, self.action.high)  # NaN stays NaN
+        sound = np.array([[lane not in self.faults] for lane in lanes])
+        return np.where(sound, np.clip(actions, self.action.low, self.action.high), np.nan)
 
     def _keep(self, lane: int, action: np.ndarray, memory: State, *, done: bool) -> None:
         episode = self._episodes[lane]
-        if not np.isfinite(action).all():
-            names = [name for name, value in zip(self.action.names, action, strict=True) if not np.isfinite(value)]
-            self.faults[lane] = f"action {episode.steps} is not finite in {', '.join(names)}"
+        if problem := problem_of(action, self.action, clip=self._clip):
+            self.faults[lane] = f"step {episode.steps}: {problem}"
         if done:
             self.terminated.setdefault(lane, episode.steps)
         resting = self._form.rest(action) if done and self._until_done else None
