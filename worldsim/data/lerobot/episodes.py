@@ -146,13 +146,8 @@ def _with_span_faults(episodes: list[Episode], fps: float) -> list[Episode]:
         for camera, span in episode.videos.items()
         if episode.fault is None and span.fault is None
     ]
-    found = faults(stretches, fps)
-    return [
-        replace(
-            episode,
-            videos={
-                camera: replace(span, fault=span.fault or found.get((episode.index, camera))) for camera, span in episode.videos.items()
-            },
-        )
-        for episode in episodes
-    ]
+    by_number = {episode.index: episode for episode in episodes}
+    for (number, camera), reason in faults(stretches, fps).items():
+        episode = by_number[number]
+        by_number[number] = replace(episode, videos={**episode.videos, camera: replace(episode.videos[camera], fault=reason)})
+    return list(by_number.values())
