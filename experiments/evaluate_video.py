@@ -16,6 +16,7 @@ from worldsim.data.splits import split_folder
 from worldsim.errors import InvalidInput
 from worldsim.experiments.continuations import continue_jointly, continue_stepwise
 from worldsim.experiments.presets import load_preset
+from worldsim.experiments.published_clips import published_clips
 from worldsim.experiments.schema import EvaluateVideoConfig
 from worldsim.experiments.setting import open_model, sampler_facts, use_torch, world_model_facts
 from worldsim.experiments.video_clips import ClipList, choose_clips, read_batch, read_clips, write_clips
@@ -117,11 +118,12 @@ def network_file(metric: str, text: str) -> Any:
 
 
 def chosen_clips(config: EvaluateVideoConfig, protocol: Protocol) -> ClipList:
-    """The clips in the user's list, else those that the protocol chooses; at most `limit` of them."""
-    count = min(config.limit or protocol.clips, protocol.clips)
+    """The clips in the user's list, else the published ones, else those that the protocol chooses; at most `limit` of them."""
+    folder, count = split_folder(config.data, "validation"), min(config.limit or protocol.clips, protocol.clips)
     if config.clips:
         return read_clips(config.clips, protocol.length).first(config.limit or protocol.clips)
-    return choose_clips(split_folder(config.data, "validation"), protocol.length, count, protocol.seed)
+    found = published_clips(folder, protocol.published, protocol.length) if protocol.published else None
+    return found.first(count) if found else choose_clips(folder, protocol.length, count, protocol.seed)
 
 
 def _measure(config: EvaluateVideoConfig, protocol: Protocol, networks: dict[str, Any], clips: ClipList) -> Outcome:

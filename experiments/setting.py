@@ -223,6 +223,9 @@ def _check_fit(policies: dict[str, Policy], task: Task, spec: WorldSpec) -> None
     for name, policy in policies.items():
         try:
             policy.reset([0], [task.at(first)], [first.seed])
-            spec.action.check(policy.act(first.frames[-1:], [0]))
+            actions = policy.act(first.frames[-1:], [0])
+            if fault := getattr(policy, "faults", {}).get(0):
+                raise InvalidInput(f"it cannot act: {fault}")
+            spec.action.check(actions)
         except InvalidInput as error:
             raise InvalidInput(f'policy "{name}" does not fit task "{task.id}": {error}') from error

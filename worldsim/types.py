@@ -46,13 +46,14 @@ class WorldSpec:
 class Start:
     """One initial condition: real first frames uint8 `[T0, H, W, 3]` and, where a truth can be reset to it, its seed.
 
-    `recording` names the trajectory file that the frames were taken from, if there is one.
+    `recording` names the trajectory file that the frames were taken from, if there is one, and `instruction` what was asked there.
     """
 
     id: str
     frames: np.ndarray
     seed: int = 0
     recording: str | None = None
+    instruction: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class Task:
     success_rule: str = "last_step"
 
     def at(self, start: Start) -> "Task":
-        """This task with one start only: what a lane is told when its episode begins."""
-        return replace(self, starts=(start,))
+        """This task with one start only, and its own instruction where it has one: what a lane is told when its episode begins."""
+        return replace(self, starts=(start,), instruction=start.instruction or self.instruction)
 
 
 @dataclass(frozen=True)

@@ -39,13 +39,16 @@ def read_starts(path: Path) -> Task:
 
 
 def digest_of_starts(task: Task) -> str:
-    """A short name for all initial conditions of a task: their ids, seeds and frames."""
+    """A short name for all initial conditions of a task: their ids, seeds and frames, and their instructions where they have their own."""
     frames = [hashlib.sha256(np.ascontiguousarray(start.frames).tobytes()).hexdigest() for start in task.starts]
-    return digest_of([[start.id, start.seed, frame] for start, frame in zip(task.starts, frames, strict=True)])
+    asked = [[start.instruction] if start.instruction else [] for start in task.starts]
+    return digest_of([[start.id, start.seed, frame, *own] for start, frame, own in zip(task.starts, frames, asked, strict=True)])
 
 
 def recorded_task(folder: str | Path, camera: str | None = None) -> Task:
-    """The task of doing what was recorded below `folder`: one start per episode, at its first frame; the horizon is the longest episode's.
+    """The task of doing what was recorded below `folder`: one start per episode, at its first frame, with what was asked in it.
+
+    The horizon is the longest episode's; `camera` says whose pictures, None is the frames'.
 
     Raises:
         InvalidInput: no episode files there.
@@ -55,9 +58,10 @@ def recorded_task(folder: str | Path, camera: str | None = None) -> Task:
     for path in trajectory_paths(folder):
         trajectory = seen_from(read_trajectory(path), camera)
         name = path.relative_to(folder).with_suffix("").as_posix()  # unique below the folder, and the same wherever the folder lies
-        starts.append(Start(name, trajectory.frames[:1], int(digest_of(name), 16) % 2**32, str(path)))
+        asked = str(trajectory.metadata.get("instruction", ""))
+        starts.append(Start(name, trajectory.frames[:1], int(digest_of(name), 16) % 2**32, str(path), asked or None))
         longest = max(longest, len(trajectory))
-        instructions.add(str(trajectory.metadata.get("instruction", "")))
+        instructions.add(asked)
     instruction = instructions.pop() if len(instructions) == 1 else "what was recorded"
     return Task(Path(folder).resolve().name, instruction, longest, tuple(starts))
 
