@@ -77,6 +77,8 @@ def parts_before(config: TrainConfig, preset: ModelPreset, frame_size: tuple[int
 
 def camera_before(config: TrainConfig) -> str | None:
     """The camera that the checkpoint was trained on which this stage begins at; None where there is none or it does not say."""
+    if config.stage == "autoencoder":
+        return None
     return camera_of(described_in(_folder_before(config)) or {})
 
 

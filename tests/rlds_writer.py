@@ -7,6 +7,15 @@ from typing import Any
 
 import numpy as np
 
+FRACTAL = {  # an action of fractal20220817_data, every number another
+    "world_vector": np.array([0.1, 0.2, 0.3]),
+    "rotation_delta": np.array([1.1, 1.2, 1.3]),
+    "gripper_closedness_action": np.array([-1.0]),
+    "base_displacement_vector": np.array([2.1, 2.2]),
+    "base_displacement_vertical_rotation": np.array([3.0]),
+    "terminate_episode": np.array([0, 1, 0]),
+}
+
 
 def write_rlds(folder: Path, dataset: str, features: Any, splits: Mapping[str, Sequence[Sequence[Any]]]) -> None:
     """A data set as `tfds.builder_from_directory` reads it: `splits` maps each name to its files, and a file is a list of episodes.

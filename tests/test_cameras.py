@@ -12,10 +12,12 @@ from worldsim.data.files import described_in
 from worldsim.data.importing import import_recordings
 from worldsim.data.tasks import recorded_task
 from worldsim.data.trajectory_file import read_trajectory, write_trajectory
+from worldsim.envs.parts import build_parts
 from worldsim.errors import InvalidInput, UnknownName
 from worldsim.experiments import replay, setting
 from worldsim.experiments.cli import main
 from worldsim.experiments.schema import EvaluateConfig, ReplayConfig
+from worldsim.experiments.video_clips import Clip, read_clip
 from worldsim.types import Trajectory
 
 SHARED = Path(__file__).parents[1] / "../shared/data"
@@ -72,17 +74,18 @@ def test_views_are_written_and_files_without_them_are_read(tmp_path):
     assert dict(read_trajectory(tmp_path / "2.h5").views) == {}
 
 
-def test_starts_are_seen_from_the_camera(tmp_path):
+def test_starts_and_clips_are_seen_from_the_camera(tmp_path):
     add_episode(tmp_path / "in", "1", cameras=("0", "1"))
     import_recordings("droid", tmp_path / "in", tmp_path / "out", resize=16)
     trajectory = read_trajectory(tmp_path / "out/train/1.h5")
     for camera, frames in {None: trajectory.frames, "1": trajectory.views["1"]}.items():
         np.testing.assert_array_equal(recorded_task(tmp_path / "out", camera).starts[0].frames, frames[:1])
+        np.testing.assert_array_equal(read_clip(tmp_path / "out", Clip("train/1", 1), 3, camera)[0], frames[1:4])
 
 
 def test_a_checkpoint_says_its_camera_or_does_not():
     assert camera_of({"training": {"camera": "1"}}) == "1"
-    assert camera_of({}) is camera_of({"training": {}}) is camera_of({"training": {"camera": None}}) is None
+    assert camera_of({}) is camera_of(["no checkpoint"]) is camera_of({"training": {"camera": None}}) is None
 
 
 def command(*words: str) -> None:
@@ -110,6 +113,7 @@ def test_a_model_of_another_camera_is_evaluated_on_that_camera(tmp_path, monkeyp
     np.testing.assert_array_equal(shown[0].frames, view)
     prepared = setting.prepare(EvaluateConfig(task="data", policies=["replay"], episodes=1, **keys))
     np.testing.assert_array_equal(prepared.task.starts[0].frames, view[:1])
+    np.testing.assert_array_equal(build_parts({"world_model": "made/causalize", "task": "data"}).task.starts[0].frames, view[:1])
     add_episode(tmp_path / "single", "0")
     import_recordings("droid", tmp_path / "single", tmp_path / "other", resize=64)
     with pytest.raises(UnknownName, match='no camera "1"'):

@@ -34,9 +34,9 @@ def seen_from(trajectory: Trajectory, camera: str | None) -> Trajectory:
     return replace(trajectory, frames=trajectory.views[camera], views=views, metadata={**trajectory.metadata, "camera": camera})
 
 
-def camera_of(config: Mapping[str, Any]) -> str | None:
+def camera_of(config: Any) -> str | None:
     """The camera that a checkpoint was trained on, as its config says; None for whichever the frames are of."""
-    training = config.get("training")
+    training = config.get("training") if isinstance(config, Mapping) else None
     return training.get("camera") if isinstance(training, Mapping) else None
 
 

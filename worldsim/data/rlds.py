@@ -96,6 +96,9 @@ def _opened(folder: Path) -> DataSet:
         }
     except Exception as error:
         raise DamagedFile(f"{folder} is no RLDS data set ({type(error).__name__}); it needs steps with observation and action") from error
+    kind = getattr(builder.info.file_format, "value", "tfrecord")
+    if kind != "tfrecord":
+        raise InvalidInput(f"{folder} keeps its episodes in {kind} files, expected tfrecord; convert it with tensorflow-datasets")
     cameras = [name for name, feature in observed if feature.np_dtype == np.uint8 and feature.shape[2:] == (3,)]
     cameras.sort(key=lambda name: ("wrist" in name or "hand" in name, name))
     encoded = tuple(name for name in cameras if isinstance(steps["observation"][name], tfds.features.Image))
