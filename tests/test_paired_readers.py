@@ -203,6 +203,17 @@ def test_a_video_that_lost_its_end_is_named(tmp_path):
     assert "says that it holds 20 frames, 19 could be read" in reasons
 
 
+def test_a_frame_rate_that_the_stream_contradicts_is_for_the_user_to_settle(tmp_path):
+    """The time scale in an mp4's header is four bytes that nothing guards; ten times as large, the video is ten times as fast."""
+    add_npz(tmp_path, "a", numbers(5))
+    video = bytearray((tmp_path / "a.mp4").read_bytes())
+    place = video.index(b"mdhd") + 16
+    video[place : place + 4] = (10 * int.from_bytes(video[place : place + 4], "big")).to_bytes(4, "big")
+    (tmp_path / "a.mp4").write_bytes(video)
+    assert "says 100 frames per second, its stream 10; say which is right with rate=" in read_all(read_mp4_npz(tmp_path))[1]["a"]
+    assert read_all(read_mp4_npz(tmp_path, meaning=Meaning(rate=10.0)))[0]["a"].metadata["fps"] == 10
+
+
 # CSV
 
 
