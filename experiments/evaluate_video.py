@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from worldsim.data.cameras import camera_of
 from worldsim.data.splits import split_folder
 from worldsim.errors import InvalidInput
 from worldsim.experiments.continuations import continue_jointly, continue_stepwise
@@ -144,13 +145,14 @@ def _predictions(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Recorded and imagined clips, uint8 `[B, T, H, W, 3]` each, batch by batch; both begin with the given frames."""
     folder, given = split_folder(config.data, "validation"), protocol.given
+    camera = camera_of(world_model_facts(config.world_model)[1])
     proceed = {"ar": continue_stepwise, "nar": continue_jointly}[protocol.mode]
     for begin in range(0, len(clips.clips), config.batch):
         chosen = clips.clips[begin : begin + config.batch]
-        truth, actions = read_batch(folder, chosen, protocol.length)
+        truth, actions = read_batch(folder, chosen, protocol.length, camera)
         before, ahead = actions[:, : given - 1], actions[:, given - 1 :]
         if config.shuffle_actions:
-            ahead = read_batch(folder, _next_ones(clips, begin, len(chosen)), protocol.length)[1][:, given - 1 :]
+            ahead = read_batch(folder, _next_ones(clips, begin, len(chosen)), protocol.length, camera)[1][:, given - 1 :]
         made = proceed(model, truth[:, :given], ahead, [clip.draw_seed(config.seed) for clip in chosen], before)
         yield truth, np.concatenate([truth[:, :given], made], axis=1)
 
