@@ -1,7 +1,9 @@
 """`worldsim import`: recordings of a real robot to episode files, with a table of what came through. Knows no format itself."""
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from worldsim.errors import InvalidInput
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,7 +19,7 @@ def run(config: "ImportConfig") -> "ImportSummary":
 
     from worldsim.data.importing import default_folder, import_recordings
 
-    source = {"name": config.source, "actions": config.actions} if config.actions else config.source
+    source = _source(config)
     out = config.out or default_folder(config.path)
     options = {key: getattr(config, key) for key in ("limit", "camera", "resize", "views")}
     progress = partial(tqdm, desc="import", unit=" episodes", leave=False, disable=None)
@@ -32,6 +34,15 @@ def run(config: "ImportConfig") -> "ImportSummary":
         console.print(f"{about}: {view.reason}", markup=False, soft_wrap=True)
     console.print(f"episode files and summary.json: {summary.out}", markup=False, soft_wrap=True)
     return summary
+
+
+def _source(config: "ImportConfig") -> str | dict[str, Any]:
+    """The format's name, with what it is told besides."""
+    options = config.options or {}
+    if not isinstance(options, dict):
+        raise InvalidInput(f"options is {options}, expected a mapping; type options='{{rate: 5}}'")
+    told = options | ({"actions": config.actions} if config.actions else {})
+    return {"name": config.source} | told if told else config.source
 
 
 def _counts(summary: "ImportSummary") -> "Table":

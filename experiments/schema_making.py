@@ -1,6 +1,7 @@
 """The keys of the commands that make things: recordings, world models, policies, judges.."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from worldsim.experiments.options import CPU_OR_CUDA, REQUIRED, SEED, THREADS, option
 
@@ -23,13 +24,17 @@ class CollectConfig:
 class ImportConfig:
     """Keys of `worldsim import`."""
 
-    source: str = option(REQUIRED, "format of the recordings: rlds, mp4-json (also called droid), or another that is registered")
+    source: str = option(
+        REQUIRED,
+        "format of the recordings: rlds, mp4-json (also called droid), lerobot, csgo, recon, mp4-npz, video-csv, or one of a plug-in",
+    )
     path: str = option(REQUIRED, "folder or file to read")
     out: str | None = option(None, "folder that the episodes are written to; null is data/ and the name of the recordings")
     limit: int | None = option(None, "read this many episodes only", least=1)
     camera: str | None = option(None, "name of the camera whose pictures become the frames; null takes the format's first")
     resize: str = option("64", "size of the written pictures: 64 is a centred square, 240x320 that height and width, none as recorded")
     views: str = option("all", "whether pictures of the other cameras are kept beside the frames", choices=("all", "none"))
+    options: Any = option(None, "what else the format is told, a mapping: '{rate: 5, rotation: rpy, gripper: absolute}'")
     actions: str | None = option(None, "which actions, where a data set can give several: vid2world for fractal20220817_data in rlds")
 
 

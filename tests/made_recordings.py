@@ -70,9 +70,15 @@ def write_recon_hdf5(path: Path, pictures: np.ndarray, position: np.ndarray, yaw
             file["images/rgb_left"] = np.array([each.ljust(longest, b"\0") for each in encoded], dtype={"S": "S", "opaque": "V"}[kind])
         file["jackal/position"] = np.concatenate([position, np.zeros((len(position), 1))], axis=1)
         file["jackal/yaw"] = yaw
-        file["commands/linear_velocity"] = np.ones(len(yaw))
-        file["commands/angular_velocity"] = np.zeros(len(yaw))
-        file["gps/latlong"] = np.full((len(yaw), 2), 37.9)
+        for name, values in commands(len(yaw)).items():
+            file[name] = values
+
+
+def commands(count: int) -> dict[str, np.ndarray]:
+    """What the robot was told and where its satellites saw it: numbers of which no two are alike."""
+    steps = np.arange(1, count + 1)
+    latlong = 37.9 + steps[:, None] * np.array([1e-5, -1e-5])
+    return {"commands/linear_velocity": steps / 7, "commands/angular_velocity": -steps / 11, "gps/latlong": latlong}
 
 
 def write_recon_folder(path: Path, pictures: np.ndarray, position: np.ndarray, yaw: np.ndarray) -> None:

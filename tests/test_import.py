@@ -148,7 +148,7 @@ def test_command_prints_what_came_through(tmp_path, capsys, monkeypatch):
     add_episode(tmp_path / "in", "1", cameras=("0", "1", "2"))
     (tmp_path / "in/videos/train/1/2.mp4").write_bytes(b"torn")
     add_episode(tmp_path / "in", "2", cameras=("7",))
-    options = {"limit": None, "camera": None, "resize": "16", "views": "all", "actions": None}
+    options = {"limit": None, "camera": None, "resize": "16", "views": "all", "actions": None, "options": None}
     run(types.SimpleNamespace(source="droid", path=str(tmp_path / "in"), out=None, **options))
     printed = " ".join(capsys.readouterr().out.split())
     for words in ("1 (train 1)", "gripper_closed", 'dropped train/2: no camera "0"', "summary.json: data/in", "0 (frames), 1, 2"):

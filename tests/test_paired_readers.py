@@ -1,6 +1,7 @@
 """Videos beside arrays or CSV: rows meet the right frames, what the user says of the actions is kept, and what is wrong is named."""
 
 import io
+import json
 from pathlib import Path
 
 import av
@@ -19,6 +20,7 @@ from worldsim.data.splits import hash_split
 from worldsim.data.video import write_video
 from worldsim.data.video_csv import read_video_csv
 from worldsim.errors import DamagedFile, InvalidInput, UnknownName
+from worldsim.experiments import cli
 
 NAMES = ("x", "y", "grip")
 
@@ -203,6 +205,17 @@ def test_a_video_that_lost_its_end_is_named(tmp_path):
     assert "says that it holds 20 frames, 19 could be read" in reasons
 
 
+def test_a_frame_rate_that_the_stream_contradicts_is_for_the_user_to_settle(tmp_path):
+    """The time scale in an mp4's header is four bytes that nothing guards; ten times as large, the video is ten times as fast."""
+    add_npz(tmp_path, "a", numbers(5))
+    video = bytearray((tmp_path / "a.mp4").read_bytes())
+    place = video.index(b"mdhd") + 16
+    video[place : place + 4] = (10 * int.from_bytes(video[place : place + 4], "big")).to_bytes(4, "big")
+    (tmp_path / "a.mp4").write_bytes(video)
+    assert "says 100 frames per second, its stream 10; say which is right with rate=" in read_all(read_mp4_npz(tmp_path))[1]["a"]
+    assert read_all(read_mp4_npz(tmp_path, meaning=Meaning(rate=10.0)))[0]["a"].metadata["fps"] == 10
+
+
 # CSV
 
 
@@ -341,3 +354,16 @@ def test_imports_end_to_end(tmp_path):
         kind = {"npz": "mp4-npz", "csv": "video-csv"}[source]
         summary = import_recordings(kind, tmp_path / source, tmp_path / "out" / source)
         assert (summary.episodes, summary.frames, summary.fps, summary.cameras) == (2, 10, 10, ("video",))
+
+
+def test_the_command_is_told_what_an_action_means(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    add_csv(tmp_path / "in", "a", as_csv(numbers(5)))
+    told = "options={rotation: rpy, gripper: absolute, rate: 5, names: [a,b,c], rows: frames}"
+    assert cli.main(["import", "video-csv", "in", told]) == 0
+    action = json.loads(Path("data/in/summary.json").read_text())["action"]
+    assert [action[key] for key in ("names", "rate_hz", "rotation", "gripper")] == [["a", "b", "c"], 5, "rpy", "absolute"]
+    for wrong, words in {"{rotatoin: rpy}": 'did you mean "rotation"', "3": "expected a mapping", "{rate: fast}": "above 0"}.items():
+        assert cli.main(["import", "video-csv", "in", "out=other", f"options={wrong}"]) == 2
+        assert words in capsys.readouterr().err
+    assert not Path("other").exists()

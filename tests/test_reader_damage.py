@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from damage import Case, Outcome, cases, check, damaged
-from made_recordings import drive, some_actions, some_pictures, write_csgo, write_recon_folder, write_recon_hdf5
+from made_recordings import commands, drive, some_actions, some_pictures, write_csgo, write_recon_folder, write_recon_hdf5
 
 from worldsim.data.recording import RECORDING_FORMATS
 from worldsim.data.video import write_video
@@ -95,8 +95,8 @@ def recon(tmp_path: Path, write) -> dict[str, list[np.ndarray]]:
 
 def test_damaged_recon_files(tmp_path):
     stored = {name: [np.pad(position, ((0, 0), (0, 1))), yaw] for name, (position, yaw) in recon(tmp_path, write_recon_hdf5).items()}
-    constant = [np.ones(6), np.zeros(6), np.full((6, 2), 37.9)]
-    seen = run("recon", tmp_path, sorted(tmp_path.iterdir()), 60, lambda path: holds(*stored[path.stem], *constant)(path))
+    told = list(commands(6).values())
+    seen = run("recon", tmp_path, sorted(tmp_path.iterdir()), 60, lambda path: holds(*stored[path.stem], *told)(path))
     assert seen["dropped"] >= 20
 
 

@@ -11,6 +11,7 @@ from rlds_writer import FRACTAL, bridge_like, episode_features, picture, write_r
 
 from worldsim.data.importing import import_recordings
 from worldsim.data.rlds import read_rlds
+from worldsim.data.splits import hash_split
 from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
 from worldsim.errors import InvalidInput, MissingDependency, UnknownName
 
@@ -186,3 +187,13 @@ def test_real_bridge_summary(tmp_path):
     assert (summary.splits["val"], summary.splits["train"] + summary.lost) == (25, 25)
     assert 10 <= summary.splits["train"] <= 14
     assert [(each.split, f"of {25} episodes" in each.reason) for each in summary.dropped] == [("train", True)]
+
+
+@pytest.mark.tensorflow
+def test_a_data_set_of_one_split_is_split_by_a_hash(tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    bridge_like(tmp_path / "in", {"train": [6, 6]})
+    names = [f"bridge_dataset-train.tfrecord-0000{file}-of-00002-{record:06d}" for file in range(2) for record in range(6)]
+    found = [(each.split, each.name) for each in read_rlds(tmp_path / "in")]
+    assert found == [(hash_split(name), name) for name in names]
+    assert {split for split, _ in found} == {"train", "validation"}

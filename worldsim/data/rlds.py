@@ -1,7 +1,8 @@
 """Reader of RLDS data sets (TFRecords as tensorflow-datasets writes them). Knows nothing of where episodes go.
 
 Files are read one by one, so that a torn one does not take the others with it. What stands behind a damaged record of a file
-cannot be reached; it is one recording that says so and how many episodes it stands for.
+cannot be reached; it is one recording that says so and how many episodes it stands for. A data set of one split is split further
+(`worldsim.data.rlds_splits`).
 """
 
 import os
@@ -17,6 +18,7 @@ import numpy as np
 
 from worldsim.data.recording import RECORDING_FORMATS, Recording, refused
 from worldsim.data.rlds_actions import RECORDED, convention_of
+from worldsim.data.rlds_splits import Rule, split_rule
 from worldsim.data.rlds_steps import Layout, Unreadable, trajectory_of
 from worldsim.data.tfrecords import count_records
 from worldsim.errors import DamagedFile, InvalidInput, MissingDependency, UnknownName
@@ -77,7 +79,8 @@ def read_rlds(
     others = tuple(name for name in data.cameras if name != camera)
     convention = convention_of(data.name, data.steps, actions)
     layouts = [Layout(data.name, name, camera, others, convention) for name in chosen]
-    return islice(chain.from_iterable(_split(data, layout) for layout in layouts), limit)
+    rule = split_rule(data.name, {name: [count for _, count in files] for name, files in data.files.items()})
+    return islice(chain.from_iterable(_split(data, layout, rule) for layout in layouts), limit)
 
 
 def _opened(folder: Path) -> DataSet:
@@ -107,10 +110,11 @@ def _opened(folder: Path) -> DataSet:
     return DataSet(tf, builder.name, steps, parse, cameras, encoded, files)
 
 
-def _split(data: DataSet, layout: Layout) -> Iterator[Recording]:
+def _split(data: DataSet, layout: Layout, rule: Rule) -> Iterator[Recording]:
     """The episodes of one split, file by file."""
-    for file, promised in data.files[layout.split]:
-        yield from _file(data, layout, file, promised)
+    for number, (file, promised) in enumerate(data.files[layout.split]):
+        for record, each in enumerate(_file(data, layout, file, promised)):
+            yield replace(each, split=rule(layout.split, number, record, each.name))
 
 
 def _file(data: DataSet, layout: Layout, file: Path, promised: int) -> Iterator[Recording]:
