@@ -32,7 +32,10 @@ class ImportConfig:
     out: str | None = option(None, "folder that the episodes are written to; null is data/ and the name of the recordings")
     limit: int | None = option(None, "read this many episodes only", least=1)
     camera: str | None = option(None, "name of the camera whose pictures become the frames; null takes the format's first")
-    resize: str = option("64", "size of the written pictures: 64 is a centred square, 240x320 that height and width, none as recorded")
+    resize: str = option(
+        "64",
+        "size of the written pictures: 64 is a centred square, 240x320 is cut to that, 320x512:pad has black borders, none is as recorded",
+    )
     views: str = option("all", "whether pictures of the other cameras are kept beside the frames", choices=("all", "none"))
     options: Any = option(None, "what else the format is told, a mapping: '{rate: 5, rotation: rpy, gripper: absolute}'")
     actions: str | None = option(None, "which actions, where a data set can give several: vid2world for fractal20220817_data in rlds")

@@ -170,3 +170,17 @@ def test_real_droid(tmp_path):
     trajectory = read_trajectory(tmp_path / "train/1.h5")
     assert trajectory.metadata["instruction"] == "Put the blue block in the green bowl"
     assert {name: view.shape for name, view in trajectory.views.items()} == dict.fromkeys("12", (89, 64, 64, 3))
+
+
+def test_whole_pictures_inside_black_borders(tmp_path):
+    add_episode(tmp_path / "in", "1", cameras=("0", "1"))
+    import_recordings("mp4-json", tmp_path / "in", tmp_path / "whole", resize="none")
+    import_recordings("mp4-json", tmp_path / "in", tmp_path / "padded", resize="32x64:pad")
+    whole, padded = (read_trajectory(tmp_path / name / "train/1.h5") for name in ("whole", "padded"))
+    assert (whole.frames.shape[1:3], padded.frames.shape[1:3]) == ((32, 48), (32, 64))
+    np.testing.assert_array_equal(padded.frames[:, :, 8:56], whole.frames)
+    np.testing.assert_array_equal(padded.views["1"][:, :, 8:56], whole.views["1"])
+    assert not padded.frames[:, :, :8].any()
+    assert not padded.frames[:, :, 56:].any()
+    with pytest.raises(InvalidInput, match="240x320:pad or none"):
+        import_recordings("mp4-json", tmp_path / "in", tmp_path / "other", resize="32x64:fill")

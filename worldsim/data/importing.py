@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,12 +22,14 @@ from worldsim.data.cameras import flat
 from worldsim.data.files import write_json
 from worldsim.data.import_summary import Dropped, Imported, ImportSummary, summarise
 from worldsim.data.recording import RECORDING_FORMATS, Recording
+from worldsim.data.resizing import resize_with_pad
 from worldsim.data.trajectory_file import read_trajectory, write_trajectory
 from worldsim.data.video import parse_size, resize_frames
 from worldsim.errors import DamagedFile, InvalidInput, RunMismatch, WorldsimError
 from worldsim.types import Trajectory
 
 VIEWS = ("all", "none")
+Resize = Callable[[np.ndarray], np.ndarray]  # of frames [T, H, W, 3]
 
 
 def import_recordings(
@@ -48,7 +51,8 @@ def import_recordings(
         out: folder for the episode files and `summary.json`.
         limit: at most this many episodes.
         camera: the reader's name of the camera whose pictures become the frames; None for its default.
-        resize: "64" for a square, "240x320" for that height and width, "none" for the recorded size.
+        resize: "64" for a square, "240x320" for that height and width, cut from the centre; "320x512:pad" keeps the whole picture inside
+            black borders; "none" keeps the recorded size.
         views: "all" keeps the pictures of the other cameras beside the frames, at the same size; "none" leaves them away.
         progress: wraps the episodes as they pass, `tqdm` for example.
 
@@ -62,13 +66,13 @@ def import_recordings(
         raise InvalidInput(f"limit is {limit}; give at least 1, or no limit")
     if views not in VIEWS:
         raise InvalidInput(f'views is "{views}", expected one of {", ".join(VIEWS)}')
-    size, path, out = parse_size(resize), Path(path), Path(out)
+    resized, path, out = _resizing(str(resize)), Path(path), Path(out)
     options = {"name": source} if isinstance(source, str) else dict(source)
     given = {"path": str(path), "camera": camera, "limit": limit} | {key: options[key] for key in options if key != "name"}
     recordings = RECORDING_FORMATS.config(options["name"], given).build()
     plan = {"source": source, "path": str(path.resolve()), "camera": camera, "resize": str(resize), "views": views}
     _refuse_other(out, plan)
-    done, dropped = _import_all(progress(recordings), out, plan, size)
+    done, dropped = _import_all(progress(recordings), out, plan, resized)
     if not done:
         reason = dropped[0].reason if dropped else "there is none"
         count = sum(each.episodes for each in dropped)
@@ -102,7 +106,7 @@ def _refuse_other(out: Path, plan: Mapping[str, Any]) -> None:
 
 
 def _import_all(
-    recordings: Iterable[Recording], out: Path, plan: Mapping[str, Any], size: tuple[int, int] | None
+    recordings: Iterable[Recording], out: Path, plan: Mapping[str, Any], resized: Resize
 ) -> tuple[list[Imported], list[Dropped]]:
     """The episodes one by one; the first that can be used claims the folder."""
     done: list[Imported] = []
@@ -110,7 +114,7 @@ def _import_all(
     for recording in recordings:
         file = out / quote(recording.split, safe="") / f"{quote(recording.name, safe='')}.h5"
         try:
-            trajectory, kept = _episode(recording, file, plan["views"], size)
+            trajectory, kept = _episode(recording, file, plan["views"], resized)
             _check(trajectory, done[:1])
         except WorldsimError as error:
             dropped.append(Dropped(recording.split, recording.name, " ".join(str(error).split()), recording.episodes))
@@ -123,7 +127,7 @@ def _import_all(
     return done, dropped
 
 
-def _episode(recording: Recording, file: Path, views: str, size: tuple[int, int] | None) -> tuple[Trajectory, bool]:
+def _episode(recording: Recording, file: Path, views: str, resized: Resize) -> tuple[Trajectory, bool]:
     """(episode as it is to be stored, whether it is so already)."""
     try:
         return read_trajectory(file), True
@@ -137,14 +141,25 @@ def _episode(recording: Recording, file: Path, views: str, size: tuple[int, int]
     noted = {"split": recording.split, "episode": recording.name, "cameras": cameras, "views_left_out": left_out if views == "all" else {}}
     return replace(
         trajectory,
-        frames=_resized(trajectory.frames, size),
-        views={name: _resized(view, size) for name, view in chosen.items()},
+        frames=resized(trajectory.frames),
+        views={name: resized(view) for name, view in chosen.items()},
         metadata={**about, **noted},
     ), False
 
 
-def _resized(frames: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-    return frames if size is None else resize_frames(frames, *size)
+def _resizing(text: str) -> Resize:
+    """What `resize` asks for, as a function of frames `[T, H, W, 3]`.
+
+    Raises:
+        InvalidInput: it is none of the forms above.
+    """
+    size, colon, fit = text.partition(":")
+    if colon and fit != "pad":
+        raise InvalidInput(f'resize is "{text}", expected 64, 240x320, 240x320:pad or none')
+    wanted = parse_size(size)
+    if wanted is None:
+        return lambda frames: frames
+    return partial(resize_with_pad if colon else resize_frames, height=wanted[0], width=wanted[1])
 
 
 def _check(trajectory: Trajectory, first: list[Imported]) -> None:
