@@ -17,11 +17,12 @@ def picture(x: float, y: float) -> np.ndarray:
     return np.clip(table * (1 - disc[..., None]) + np.array([250, 220, 40]) * disc[..., None], 0, 255).astype(np.uint8)
 
 
-def write_recordings(folder: Path, episodes: int = 16) -> Path:
-    """Each episode moves the disc by `dx` and `dy` pixels a step, 5 steps a second."""
+def write_recordings(folder: Path, train: int = 16, validation: int = 4) -> Path:
+    """Each episode moves the disc by `dx` and `dy` pixels a step, 5 steps a second; those held out lie in a folder of their own."""
     rng = np.random.default_rng(0)
-    folder.mkdir(parents=True)
-    for episode in range(episodes):
+    for episode in range(train + validation):
+        split = folder / ("train" if episode < train else "validation")
+        split.mkdir(parents=True, exist_ok=True)
         place, aim = rng.uniform(16, 48, 2), rng.uniform(12, 52, 2)
         frames, rows = [picture(*place)], ["dx,dy"]
         for _ in range(STEPS):
@@ -29,7 +30,7 @@ def write_recordings(folder: Path, episodes: int = 16) -> Path:
             place = place + action
             frames.append(picture(*place))
             rows.append(",".join(f"{value:.3f}" for value in action))
-        write_video(folder / f"push-{episode:02d}.mp4", np.stack(frames), fps=5)
-        (folder / f"push-{episode:02d}.csv").write_text("\n".join(rows) + "\n")
-        (folder / f"push-{episode:02d}.txt").write_text("push the disc")
+        write_video(split / f"push-{episode:02d}.mp4", np.stack(frames), fps=5)
+        (split / f"push-{episode:02d}.csv").write_text("\n".join(rows) + "\n")
+        (split / f"push-{episode:02d}.txt").write_text("push the disc")
     return folder
