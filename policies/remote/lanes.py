@@ -7,8 +7,8 @@ where it does (`stateful`), only an episode's first request is repeated. Numbers
 import threading
 import uuid
 import weakref
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -23,6 +23,7 @@ from worldsim.types import Task
 Result = TypeVar("Result")
 LONGEST_PLAN = 1024
 MOST_THREADS = 32
+WAKE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,38 @@ class Lane:
     step: int = 0
 
 
+class _Work:
+    """One thing to do for each of several lanes, by a few threads that do not keep a process alive."""
+
+    def __init__(self, lanes: Sequence[int], do: Callable[[int], Any]) -> None:
+        self._waiting, self._do = deque(lanes), do
+        self._results: dict[int, Any] = {}
+        self._errors: list[BaseException] = []
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(min(len(lanes), MOST_THREADS))]
+
+    def done(self) -> dict[int, Any]:
+        """The results, when all are there. Raises the first error that was not the server's."""
+        for thread in self._threads:
+            thread.start()
+        for thread in self._threads:
+            while thread.is_alive():
+                thread.join(WAKE_SECONDS)  # an interruption is seen between two waits
+        if self._errors:
+            raise self._errors[0]
+        return self._results
+
+    def _work(self) -> None:
+        while not self._errors:
+            try:
+                lane = self._waiting.popleft()
+            except IndexError:
+                return
+            try:
+                self._results[lane] = self._do(lane)
+            except BaseException as error:
+                self._errors.append(error)
+
+
 class RemotePolicy:
     """A `ChunkPolicy` behind a wire. `faults` holds the lanes that are lost until they are reset, each with its reason."""
 
@@ -145,16 +178,16 @@ class RemotePolicy:
         return np.stack([lost if plans.get(lane) is None else plans[lane] for lane in lanes])
 
     def _each(self, lanes: Sequence[int], do: Callable[[int], Result]) -> dict[int, Result]:
-        """`do` for every lane, at the same time. An interruption hangs up, so that nobody waits for a server."""
+        """`do` for every lane, at the same time. An interruption hangs up and leaves the threads, so that nobody waits for a server."""
         if len(lanes) < 2:
             return {lane: do(lane) for lane in lanes}
-        with ThreadPoolExecutor(min(len(lanes), MOST_THREADS)) as threads:
-            try:
-                return dict(zip(lanes, threads.map(do, lanes), strict=True))
-            except BaseException:
-                self._halt.set()
-                _hang_up(self._lines)
-                raise
+        work = _Work(lanes, do)
+        try:
+            return work.done()
+        except BaseException:
+            self._halt.set()
+            _hang_up(self._lines)
+            raise
 
     def _asked(self, lane: int, frame: np.ndarray) -> np.ndarray | None:
         """The checked plan of one lane, or None when it is lost."""
@@ -175,7 +208,7 @@ class RemotePolicy:
 
     def _persist(self, number: int, do: Callable[[Lane], Result]) -> Result | None:
         """`do`, again after a fault as often as the manner allows; None and a line in `faults` when that is over."""
-        lane, reason, attempts = self._lanes[number], "", 0
+        lane, reason, attempts = self._lanes[number], "interrupted", 0
         while attempts <= self._manner.retries and not self._halt.is_set():
             if attempts and self._halt.wait(self._manner.backoff_seconds * 2 ** (attempts - 1)):
                 break

@@ -60,7 +60,7 @@ class OpenpiWire:
         """The field `actions` of the reply, `[T, A]`."""
         if self._size not in (None, frame.shape[:2]):
             raise InvalidInput(
-                f"frames have size {list(frame.shape[:2])}, the server takes {list(self._size)}; resize the world's or type size"
+                f"frames have size {list(frame.shape[:2])}, the server takes {list(self._size)}; type size: {list(self._size)}"
             )
         message = self._keys.message(frame, episode.instruction)
         message |= {"episode_id": episode.id, "reset": step == 0, "seed": episode.seed, "step": step}

@@ -117,7 +117,7 @@ def frame_of(message: Mapping[Any, Any]) -> np.ndarray:
     key = next((key for key in IMAGE_KEYS if key in pictures), next(iter(pictures)) if len(pictures) == 1 else None)
     if key is None or pictures[key].shape[2] != 3 or not pictures[key].size:
         raise InvalidInput(f"the request has no picture; expected {IMAGE_KEYS[0]}, uint8 [H, W, 3]")
-    return pictures[key]
+    return np.array(pictures[key])  # its own memory: what was read of a message may not be written to
 
 
 def instruction_of(message: Mapping[Any, Any]) -> str:
