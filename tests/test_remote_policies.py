@@ -28,8 +28,9 @@ from worldsim.registry import POLICIES
 from worldsim.types import ActionSpec, ChunkPolicy, Start, Task
 
 XYZ = {"names": ["x", "y", "z"], "low": [-1.0] * 3, "high": [1.0] * 3, "rate_hz": 10.0}
-QUICK = {"connect_seconds": 0.4, "reply_seconds": 0.4, "backoff_seconds": 0.01, "retries": 2}
+QUICK = {"connect_seconds": 2.0, "reply_seconds": 2.0, "backoff_seconds": 0.01, "retries": 2}
 FRAMES = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+IMPATIENT = {"connect_seconds": 0.4, "reply_seconds": 0.4}
 VICTIM, OTHER = 4, 7  # lanes
 
 
@@ -102,7 +103,7 @@ def play(policy, steps: int = 4):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_request_that_fails_is_asked_again_and_then_given_up(server, kind):
-    draw, policy = random.Random(kind), openpi(server.port)
+    draw, policy = random.Random(kind), openpi(server.port, **(IMPATIENT if kind in servers.STALLING else {}))
     for times in TIMES:
         begun(policy)
         good = draw.randrange(3)
@@ -118,7 +119,7 @@ def test_a_request_that_fails_is_asked_again_and_then_given_up(server, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", DOORS)
 def test_a_server_that_cannot_be_reached_again(server, kind):
-    policy = openpi(server.port)
+    policy = openpi(server.port, **(IMPATIENT if kind == "no metadata" else {}))
     for tries in (1, 2):  # of two attempts after the one that failed
         begun(policy)
         play(policy, steps=1)
@@ -165,7 +166,7 @@ def test_ctrl_c_waits_for_no_server(name):
             policy.plan(FRAMES, [VICTIM, OTHER])
             server.answers = False
         else:
-            policy = begun(built("gr00t", gr00t, **options, robot=None, images={"video.image": "frame"}))
+            policy = begun(built("gr00t", gr00t, **options, robot=None, images={"video|image": "frame"}))
             policy._length = 1
         threading.Timer(0.5, _thread.interrupt_main).start()
         began = time.monotonic()
@@ -353,6 +354,10 @@ def test_a_planar_picture_in_a_nested_map_for_aloha():
         ({"convention": "brigde"}, 'did you mean "bridge"'),
         ({"convention": {"names": ["x"]}}, "needs names, low, high"),
         ({"convention": {"name": "bridge", "hights": [1.0]}}, 'did you mean "high"'),
+        ({"convention": {**XYZ, "low": ["a", 0.0, 0.0]}}, "needs names"),
+        ({"convention": {**XYZ, "low": [2.0, 0.0, 0.0]}}, "low <= high"),
+        ({"convention": {**XYZ, "rate_hz": float("nan")}}, "low <= high"),
+        ({"convention": {**XYZ, "names": [1, 2, 3]}}, "names that are text"),
         ({"connection": "shard"}, 'did you mean "shared"'),
         ({"connection": "shared", "stateful": True}, "without memory"),
         ({"host": "10.0.0.1"}, "allow_remote=true"),
@@ -388,7 +393,7 @@ def free_port() -> int:
 
 @pytest.mark.parametrize("name", ["openpi", "vla-eval", "gr00t", "roboarena", "autoeval", "openvla-rest"])
 def test_nobody_is_there(name):
-    options = {"gr00t": {"state": {}, "robot": None, "images": {"video.image": "frame"}}, "openpi": {"robot": "worldsim"}}.get(name, {})
+    options = {"gr00t": {"state": {}, "robot": None, "images": {"video|image": "frame"}}, "openpi": {"robot": "worldsim"}}.get(name, {})
     with pytest.raises(NoServer, match="nothing listens at 127.0.0.1.*expected .*; start the server or type port="):
         built(name, free_port(), **options)
 
@@ -406,7 +411,7 @@ def test_somebody_else_is_there():
         with pytest.raises(NoServer, match="SSH-2.0-OpenSSH_9"):
             openpi(port)
         with pytest.raises(NoServer, match="expected a GR00T policy server"):
-            built("gr00t", port, robot=None, images={"video.image": "frame"})
+            built("gr00t", port, robot=None, images={"video|image": "frame"})
 
 
 def test_the_harness_is_there_where_openpi_was_expected():
@@ -461,6 +466,25 @@ def test_roboarena_says_what_it_wants_and_is_reset():
 def test_an_openpi_server_is_no_roboarena_server(wants):
     with FailingServer(wants).listening() as server, pytest.raises(InvalidInput, match="camera"):
         built("roboarena", server.port)
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        5,
+        {"version": 2},
+        {"version": 1, "action": 5},
+        {"version": 1, "action": {"names": ["x"]}},
+        {"version": 1, "action": {**XYZ, "high": ["a"] * 3}},
+        {"version": 1, "action": {**XYZ, "extra": 1}},
+        {"version": 1, "action": XYZ, "frame": "big"},
+        {"version": 1, "action": XYZ, "frame": [64]},
+    ],
+)
+def test_a_server_that_describes_itself_badly_is_refused(about):
+    with FailingServer({"worldsim": about}).listening() as server, pytest.raises((InvalidInput, UnknownName)) as caught:
+        POLICIES.config("openpi", {"port": server.port, **QUICK}).build(ActionSpec(**XYZ))
+    assert "\n" not in str(caught.value)
 
 
 # vla-evaluation-harness
@@ -518,9 +542,9 @@ def test_gr00t_is_asked_as_its_own_client_asks(later, monkeypatch):
     log = []
     options = {
         "robot": None,
-        "images": {"video.image": "frame"},
-        "prompt": "language.text",
-        "state": {"state.x": [0.5]},
+        "images": {"video|image": "frame"},
+        "prompt": "language|text",
+        "state": {"state|x": [0.5]},
         "actions": ["x", "y", "z"],
     }
     with gr00t_server(gr00t_answer(log, later), token="hush") as port:
@@ -542,7 +566,7 @@ def test_gr00t_is_asked_as_its_own_client_asks(later, monkeypatch):
     "given", [{"error": "CUDA"}, [{}, {}], {}, [1], b"ERROR", b"", [{"x": np.zeros((1, 2, 1), int)}, {}], [{"x": np.zeros((2, 1))}, {}]]
 )
 def test_gr00t_fails(given):
-    options = {"robot": None, "images": {"video.image": "frame"}, "prompt": "language.text", "actions": ["x"], "retries": 1}
+    options = {"robot": None, "images": {"video|image": "frame"}, "prompt": "language|text", "actions": ["x"], "retries": 1}
     with gr00t_server(lambda endpoint, data: given if endpoint == "get_action" else {}) as port:
         policy = built("gr00t", port, **options, convention={**XYZ, "names": ["x"], "low": [-1.0], "high": [1.0]})
         policy.reset([0], [task("x")], [0])
@@ -562,8 +586,8 @@ def test_gr00t_stalls_and_recovers():
 
     options = {
         "robot": None,
-        "images": {"video.image": "frame"},
-        "prompt": "language.text",
+        "images": {"video|image": "frame"},
+        "prompt": "language|text",
         "actions": ["x", "y", "z"],
         "connect_seconds": 2,
     }

@@ -27,19 +27,19 @@ from worldsim.registry import POLICIES
 from worldsim.types import ActionSpec
 
 EXPECTED = "a GR00T policy server (ZeroMQ, answering ping)"
-TEXT = "language.annotation.human.action.task_description"
+TEXT = "language|annotation.human.action.task_description"
 SLICE_MS = 100
 ARM = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 
 
 def _states(*names: str) -> dict[str, int]:
-    return {f"state.{name}": 0 for name in names}
+    return {f"state|{name}": 0 for name in names}
 
 
 ROBOTS = {
-    "simpler_env_widowx": Robot("video.image_0", TEXT, (), _states("x", "y", "z", "roll", "pitch", "yaw", "pad", "gripper")),
-    "simpler_env_google": Robot("video.image", TEXT, (), _states("x", "y", "z", "rx", "ry", "rz", "rw", "gripper")),
-    "libero_sim": Robot("video.image", TEXT, ("video.wrist_image",), _states(*ARM)),
+    "simpler_env_widowx": Robot("video|image_0", TEXT, (), _states("x", "y", "z", "roll", "pitch", "yaw", "pad", "gripper")),
+    "simpler_env_google": Robot("video|image", TEXT, (), _states("x", "y", "z", "rx", "ry", "rz", "rw", "gripper")),
+    "libero_sim": Robot("video|image", TEXT, ("video|wrist_image",), _states(*ARM)),
 }
 
 

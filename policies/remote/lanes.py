@@ -7,7 +7,6 @@ where it does (`stateful`), only an episode's first request is repeated. Numbers
 import threading
 import uuid
 import weakref
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -17,13 +16,12 @@ import numpy as np
 from worldsim.actions import ActionSpec
 from worldsim.errors import InvalidInput
 from worldsim.policies.remote.arrays import MalformedMessage
+from worldsim.policies.remote.at_once import at_once
 from worldsim.policies.remote.faults import ServerFault
 from worldsim.types import Task
 
 Result = TypeVar("Result")
 LONGEST_PLAN = 1024
-MOST_THREADS = 32
-WAKE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -95,38 +93,6 @@ class Lane:
     step: int = 0
 
 
-class _Work:
-    """One thing to do for each of several lanes, by a few threads that do not keep a process alive."""
-
-    def __init__(self, lanes: Sequence[int], do: Callable[[int], Any]) -> None:
-        self._waiting, self._do = deque(lanes), do
-        self._results: dict[int, Any] = {}
-        self._errors: list[BaseException] = []
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(min(len(lanes), MOST_THREADS))]
-
-    def done(self) -> dict[int, Any]:
-        """The results, when all are there. Raises the first error that was not the server's."""
-        for thread in self._threads:
-            thread.start()
-        for thread in self._threads:
-            while thread.is_alive():
-                thread.join(WAKE_SECONDS)  # an interruption is seen between two waits
-        if self._errors:
-            raise self._errors[0]
-        return self._results
-
-    def _work(self) -> None:
-        while not self._errors:
-            try:
-                lane = self._waiting.popleft()
-            except IndexError:
-                return
-            try:
-                self._results[lane] = self._do(lane)
-            except BaseException as error:
-                self._errors.append(error)
-
-
 class RemotePolicy:
     """A `ChunkPolicy` behind a wire. `faults` holds the lanes that are lost until they are reset, each with its reason."""
 
@@ -181,9 +147,8 @@ class RemotePolicy:
         """`do` for every lane, at the same time. An interruption hangs up and leaves the threads, so that nobody waits for a server."""
         if len(lanes) < 2:
             return {lane: do(lane) for lane in lanes}
-        work = _Work(lanes, do)
         try:
-            return work.done()
+            return at_once(lanes, do)
         except BaseException:
             self._halt.set()
             _hang_up(self._lines)

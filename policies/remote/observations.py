@@ -18,7 +18,7 @@ VIEWS = ("frame", "black")
 
 @dataclass(frozen=True)
 class Robot:
-    """The keys that servers for one robot read. A key with a dot is a map inside a map.
+    """The keys that servers for one robot read. `a|b` is the key b of a map that lies under the key a.
 
     Attributes:
         image: key of the picture that the world shows.
@@ -111,8 +111,8 @@ def keys_of(robot: Robot, images: Mapping[str, str], state: Mapping[str, Any], s
 
 
 def put(message: dict[str, Any], key: str, value: Any) -> None:
-    """Store `value` under a dotted key, making the maps on the way."""
-    *way, last = key.split(".")
+    """Store `value` under `key`, where `a|b` is b inside a map a; the maps on the way are made."""
+    *way, last = key.split("|")
     for name in way:
         message = message.setdefault(name, {})
     message[last] = value
