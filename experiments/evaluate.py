@@ -29,6 +29,8 @@ def run(config: EvaluateConfig) -> Path:
     setting = prepare(config)
     path = Path(config.run or f"runs/evaluate-{setting.task.id}")
     with RunFolder.open(path, _record(config, setting, path)) as folder:
+        if config.retry:
+            folder.put_aside_broken()
         deque(folder.episodes(), maxlen=0)  # damaged episodes are put aside, and so made again
         _imagine(folder, setting, config)
         if config.truth:

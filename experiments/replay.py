@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from worldsim.data.cameras import camera_of, seen_from
 from worldsim.data.files import write_json
 from worldsim.data.splits import split_folder
 from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
-from worldsim.errors import InvalidInput
+from worldsim.errors import InvalidInput, WorldsimError
+from worldsim.experiments.check_actions import check_actions, check_table
 from worldsim.experiments.continuations import continue_stepwise
 from worldsim.experiments.schema import ReplayConfig
 from worldsim.experiments.setting import open_model, sampler_facts, use_torch, verifier_name, world_model_facts
@@ -39,12 +41,15 @@ def run(config: ReplayConfig) -> dict[str, Any]:
 
     Raises:
         InvalidInput: no recordings, recordings of another frame size or other actions, or too few to shuffle.
+        WorldsimError: `check_actions` found that they do not move the picture as recorded.
     """
     from rich.console import Console
 
     use_torch(config.threads, config.device)
     facts, model_config = world_model_facts(config.world_model)
-    recorded = read_recordings(config.data, config.episodes)
+    recorded = read_recordings(config.data, config.episodes, camera_of(model_config))
+    if config.check_actions:
+        return _check_actions(config, recorded)
     actions = shuffled(recorded) if config.shuffle_actions else [trajectory.actions for trajectory in recorded]
     predictions = list(predict(open_model(config), recorded, actions, seed=config.seed, batch=config.batch))
     numbers = {
@@ -67,9 +72,32 @@ def run(config: ReplayConfig) -> dict[str, Any]:
     return numbers
 
 
-def read_recordings(data: str, count: int) -> list[Trajectory]:
-    """The first `count` episodes below `data`, or below its folder `validation` where it has one."""
-    return [read_trajectory(path) for path in trajectory_paths(split_folder(data, "validation"))[:count]]
+def _check_actions(config: ReplayConfig, recorded: Sequence[Trajectory]) -> dict[str, Any]:
+    """Whether recorded actions move the picture as recorded; prints the table and writes it to `config.out`.
+
+    Raises:
+        WorldsimError: they do not.
+    """
+    from rich.console import Console
+
+    model = open_model(config)
+
+    def made(clips: Sequence[Trajectory], actions: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [each.frames for each in predict(model, clips, actions, seed=config.seed, batch=config.batch)]
+
+    check = check_actions(recorded, model.spec.action, made)
+    Console(highlight=False).print(check_table(check))
+    if config.out:
+        write_json(Path(config.out) / "action_check.json", check.numbers())
+    if not check.passed:
+        raise WorldsimError(check.line())
+    print(check.line())
+    return check.numbers()
+
+
+def read_recordings(data: str, count: int, camera: str | None = None) -> list[Trajectory]:
+    """The first `count` episodes below `data`, or below its folder `validation` where it has one, as `camera` saw them."""
+    return [seen_from(read_trajectory(path), camera) for path in trajectory_paths(split_folder(data, "validation"))[:count]]
 
 
 def shuffled(recorded: Sequence[Trajectory]) -> list[np.ndarray]:
@@ -94,7 +122,7 @@ def predict(
     from tqdm import tqdm
 
     made: dict[int, Prediction] = {}
-    with tqdm(total=len(recorded), desc="replay", unit="episode") as bar:
+    with tqdm(total=len(recorded), desc="replay", unit="episode", leave=False) as bar:
         for rows in _batches(recorded, batch):
             chosen = np.stack([actions[row] for row in rows])  # [B, T, A]
             first = np.stack([recorded[row].frames[:1] for row in rows])

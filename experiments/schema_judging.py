@@ -27,6 +27,7 @@ class EvaluateConfig(ModelKeys):
     threads: int = option(0, THREADS, least=0)
     workers: int = option(0, "processes for the true world; 0 uses every core, 1 stays in this process", least=0)
     run: str | None = option(None, "run folder; null is runs/evaluate-<task>, and the same folder again resumes")
+    retry: bool = option(default=False, meaning="play again the episodes that a broken world or an unreachable policy left unscored")
     report: bool = option(default=True, meaning="write report/index.html with figures and videos")
 
 
@@ -41,6 +42,9 @@ class ReplayConfig(ModelKeys):
         None, "judge of the last predicted frame, compared with recorded states; null takes the world model's own, else classifier"
     )
     shuffle_actions: bool = option(default=False, meaning="give each episode another one's actions: a model that listens must get worse")
+    check_actions: bool = option(
+        default=False, meaning="only check that the recorded actions move the picture as recorded, and no changed ones do so better"
+    )
     seed: int = option(0, SEED, least=0)
     batch: int = option(25, "episodes stepped together", least=1)
     out: str | None = option(None, "folder for the numbers and the videos, may be a run folder; null prints only")
@@ -77,6 +81,20 @@ class ScoreConfig:
 
     run: str = option(REQUIRED, "run folder to judge again")
     verifier: str | None = option(None, "another judge; null rebuilds the results from the verdicts that are there")
+
+
+@dataclass
+class CompareConfig:
+    """Keys of `worldsim compare`."""
+
+    run: str | None = option(None, "run folder, or the name of a reference, whose published simulator is then compared")
+    real: str | None = option(
+        None,
+        "CSV file of real results (policy,success[,start] or policy,episodes,successes) or a reference; list lists them; null is own truth",
+    )
+    names: Any = option(None, "real names of simulated policies that are called otherwise, as {mine: rt-1-converged}")
+    setting: str | None = option(None, "which simulator of a reference given as run; null takes the first, as vm")
+    out: str | None = option(None, "file for the numbers as JSON; null prints only")
 
 
 @dataclass

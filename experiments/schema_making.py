@@ -23,12 +23,14 @@ class CollectConfig:
 class ImportConfig:
     """Keys of `worldsim import`."""
 
-    source: str = option(REQUIRED, "format of the data: rlds or mp4-json")
+    source: str = option(REQUIRED, "format of the recordings: rlds, mp4-json (also called droid), or another that is registered")
     path: str = option(REQUIRED, "folder or file to read")
-    out: str = option(REQUIRED, "folder that the episodes are written to")
+    out: str | None = option(None, "folder that the episodes are written to; null is data/ and the name of the recordings")
     limit: int | None = option(None, "read this many episodes only", least=1)
-    camera: str | None = option(None, "name of the camera; null takes the format's first")
-    size: int = option(64, "height and width of the written frames in pixels", least=1)
+    camera: str | None = option(None, "name of the camera whose pictures become the frames; null takes the format's first")
+    resize: str = option("64", "size of the written pictures: 64 is a centred square, 240x320 that height and width, none as recorded")
+    views: str = option("all", "whether pictures of the other cameras are kept beside the frames", choices=("all", "none"))
+    actions: str | None = option(None, "which actions, where a data set can give several: vid2world for fractal20220817_data in rlds")
 
 
 @dataclass
@@ -67,6 +69,7 @@ class TrainConfig:
         "drawer", "preset (tiny, drawer, transformer, rt1, csgo, recon), YAML file, or folder of a diffusers video U-Net"
     )
     data: str = option("data/drawer", "folder of recorded episodes, or the name of a true world whose recordings lie in data/NAME")
+    camera: str | None = option(None, "camera whose pictures are learned; null goes on with that of the stage before, else the frames'")
     out: str | None = option(None, "folder that the checkpoints are written to; null is checkpoints/ and the world model's name")
     init: str | None = option(None, "name or folder of the checkpoint to begin from; null takes the stage before this one in `out`")
     autoencoder: str | None = option(None, "autoencoder stage, or folder of a diffusers AutoencoderKL; null takes what `init` brings")

@@ -1,5 +1,7 @@
 """Files that are whole or refused, seeds that stay in their split, clips that stay in their episode, tasks that come back as written."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from worldsim.data.files import digest_of, sha256_of, write_json, written_whole
 from worldsim.data.splits import SPAN, SPLITS, require_split, seed_of, split_of
-from worldsim.data.tasks import read_starts, recorded_task, write_starts
+from worldsim.data.tasks import digest_of_starts, read_starts, recorded_task, write_starts
 from worldsim.data.trajectory_file import read_trajectory, trajectory_paths, write_trajectory
 from worldsim.data.windows import windows_over
 from worldsim.errors import DamagedFile, InvalidInput
@@ -268,4 +270,10 @@ def test_a_folder_of_recordings_is_a_task(tmp_path):
 def test_recordings_of_different_instructions_have_no_common_one(tmp_path):
     for seed, words in ((1, "push"), (2, "pull")):
         write_trajectory(tmp_path / f"{seed}.h5", episode(seed, metadata={"instruction": words}))
-    assert recorded_task(tmp_path).instruction == "what was recorded"
+    task = recorded_task(tmp_path)
+    assert task.instruction == "what was recorded"
+    assert [task.at(start).instruction for start in task.starts] == [start.instruction for start in task.starts]
+    assert len({start.instruction for start in task.starts}) > 1
+    anonymous = replace(task, starts=tuple(replace(start, instruction=None) for start in task.starts))
+    assert anonymous.at(anonymous.starts[0]).instruction == "what was recorded"
+    assert digest_of_starts(anonymous) != digest_of_starts(task)

@@ -279,7 +279,7 @@ def test_the_recorded_command_asks_for_the_same(tiny_parts):
         ({"world_model": "a"}, 2, "holds a policy, expected a world_model"),
         ({"verifier": "large-judge"}, 2, "judges frames of 32 x 32, expected 16 x 16"),
         ({"policies": "[large-policy]"}, 2, "this network was trained on [N, 32, 32, 3]"),
-        ({"policies": "[other-arm]"}, 2, "put a named converter between them"),
+        ({"policies": "[other-arm]"}, 2, "put a converter between them"),
         ({"world_model": "large-world", "verifier": "none"}, 2, 'start "0000000" of task "tiny" does not fit the world model'),
     ],
 )

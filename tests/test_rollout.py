@@ -288,7 +288,7 @@ def test_broken_episodes_are_kept_short_unscored_and_reported(tiny_parts, monkey
     assert results["faults"] == {NOT_NUMBERS: 4}
     assert sum(row["frames"] for row in RunFolder("run").throughput()) == 6 * 4 + 2 * (2 + 1)
     page = write_report(RunFolder("run")).read_text(encoding="utf-8")
-    assert f"Unscored because the world model failed them: 4 episodes ({NOT_NUMBERS})" in page
+    assert f"Unscored because they broke off: 4 episodes ({NOT_NUMBERS})" in page
 
 
 def test_no_judge_is_asked_about_a_broken_episode(tmp_path):

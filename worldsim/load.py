@@ -1,17 +1,25 @@
 """Parts by name or path: registered parts, shipped checkpoints (worldsim/weights), or folders of one's own; and what identifies them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from worldsim.errors import InvalidInput, UnknownName
-from worldsim.registry import POLICIES, TASKS, TRUTHS, VERIFIERS, WORLD_MODELS, Registry, did_you_mean
+from worldsim.registry import ADAPTERS, POLICIES, TASKS, TRUTHS, VERIFIERS, WORLD_MODELS, Registry, did_you_mean
 from worldsim.types import ActionSpec, Task
 
 KINDS = {"world model": "world_models", "policy": "policies", "verifier": "verifiers"}
+LIFTING = ("chunk", "ensemble")  # the adapters that make a planner act
+CONVERTERS = {  # which adapter makes an attribute of an action the world's
+    "names": "{name: components, rename: {WORLD'S: POLICY'S}}",
+    "rate_hz": "{name: rate, actions: delta}",
+    "rotation": "{name: rotation, to: WORLD'S}",
+    "gripper": "gripper",
+}
+SLACK = 1e-6  # by which a policy may leave the world's bounds: float32 rounding
 READERS = {"policy": "cloned", "verifier": "classifier"}  # the registered part that a checkpoint folder of a kind is read by
 
 
@@ -70,14 +78,58 @@ def load_world_model(name: Any = "drawer", device: str = "cpu", **options: Any) 
 def load_policy(spec: Any, action: ActionSpec | None = None) -> Any:
     """A policy by name, path, mapping with `name`, config or object; `action` is what the world takes.
 
+    A mapping may also have `adapters`, a list of names or mappings with `name`: what stands between the policy and the world, nearest to
+    the policy first. A policy that plans several actions ahead plays its plans to the end unless the first adapter says otherwise.
+
     Raises:
-        UnknownName: no such policy.
-        InvalidInput: the policy's actions mean something else than the world's.
+        UnknownName: no such policy, or no such adapter.
+        InvalidInput: the policy's actions mean something else than the world's, or leave its bounds.
     """
-    policy, name = _part(POLICIES, spec, action), part_name(spec)
-    if action is not None and policy.action != action:
-        raise InvalidInput(f'policy "{name}" acts with {policy.action}, the world takes {action}; put a named converter between them')
+    policy = _part(POLICIES, spec, action)
+    adapters = _adapters(spec)
+    if not hasattr(policy, "act") and (not adapters or part_name(adapters[0]) not in LIFTING):
+        adapters = ["chunk", *adapters]
+    for adapter in adapters:
+        name, options = _resolve(ADAPTERS, adapter)
+        policy = _config(ADAPTERS, name, options).build(policy, action)
+    if action is not None:
+        _refuse_other_actions(part_name(spec), policy.action, action)
     return policy
+
+
+def _adapters(spec: Any) -> list[Any]:
+    """The adapters that a policy is given with.
+
+    Raises:
+        InvalidInput: no list of them.
+    """
+    found = spec.get("adapters") or [] if isinstance(spec, Mapping) else []
+    if isinstance(found, str | Mapping) or not isinstance(found, Sequence):
+        raise InvalidInput(f"adapters are {found}, expected a list; type adapters: [clip, {{name: rotation, to: rpy}}]")
+    return list(found)
+
+
+def _refuse_other_actions(name: str, policy: ActionSpec, world: ActionSpec) -> None:
+    """Stop where an action of the policy would mean something else in the world, or may leave its bounds."""
+    for key in policy.differences(world):
+        if key not in ("low", "high"):
+            mine, theirs = (_said(getattr(spec, key)) for spec in (policy, world))
+            advice = (
+                f"put a converter between them: {_with_adapter(name, CONVERTERS[key])}" if key in CONVERTERS else "no adapter changes that"
+            )
+            raise InvalidInput(f'policy "{name}" acts with {key} {mine}, the world takes {theirs}; {advice}')
+    for component, low, high, least, most in zip(world.names, policy.low, policy.high, world.low, world.high, strict=True):
+        if low < least - SLACK or high > most + SLACK:
+            cut = f"to have it cut, type {_with_adapter(name, 'clip')}"
+            raise InvalidInput(f'policy "{name}" gives {component} in [{low:g}, {high:g}], the world takes [{least:g}, {most:g}]; {cut}')
+
+
+def _with_adapter(name: str, adapter: str) -> str:
+    return f"policies='[{{name: {name}, adapters: [{adapter}]}}]'"
+
+
+def _said(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def load_verifier(spec: Any = "classifier") -> Any:
@@ -94,11 +146,11 @@ def load_truth(spec: Any = "drawer") -> Any:
     return _part(TRUTHS, spec)
 
 
-def load_task(name: Any = "drawer") -> Task:
-    """A task by name, from a file of starts, or the folder of recorded episodes whose first frames it starts from.
+def load_task(name: Any = "drawer", camera: str | None = None) -> Task:
+    """A task by name, from a file of starts, or the folder of recorded episodes whose first frames (of `camera`) it starts from.
 
     Raises:
-        UnknownName: none of them.
+        UnknownName: none of them, or episodes without that camera.
         DamagedFile: a file that holds no starts.
     """
     if isinstance(name, Task):
@@ -108,7 +160,7 @@ def load_task(name: Any = "drawer") -> Task:
     from worldsim.data.tasks import read_starts, recorded_task
 
     if Path(name).is_dir():
-        return recorded_task(name)
+        return recorded_task(name, camera)
     if Path(name).is_file():
         return read_starts(Path(name))
     raise UnknownName(f'unknown task "{name}" (no such name, no such folder); {did_you_mean(str(name), TASKS.names())}')
@@ -129,7 +181,10 @@ def part_checkpoint(registry: Registry, spec: Any) -> dict[str, Any] | None:
         DamagedFile: `config.json` is not JSON.
     """
     name, options = _resolve(registry, spec)
-    path = asdict(_config(registry, name, options)).get("path")
+    config = _config(registry, name, options)
+    if hasattr(config, "facts"):  # somebody else's checkpoint, whose config.json says other things
+        return None
+    path = asdict(config).get("path")
     folder = path and (shipped_folder(KINDS[registry.kind], path) or Path(path))
     if not folder or not (folder / "config.json").is_file():
         return None
@@ -141,14 +196,19 @@ def part_checkpoint(registry: Registry, spec: Any) -> dict[str, Any] | None:
 def part_facts(registry: Registry, spec: Any) -> dict[str, Any]:
     """What a part given by name, path or mapping depends on, as JSON: its registered name, its options, the hash of its checkpoint.
 
+    A part that reads a checkpoint of another project says itself what identifies it: its config has `facts() -> dict`, in which `sha256`
+    stands for `path`, and other values for the options of the same name.
+
     Raises:
         UnknownName, InvalidInput, DamagedFile: as `part_checkpoint`.
     """
     name, options = _resolve(registry, spec)
-    checkpoint = part_checkpoint(registry, spec)
-    ignored = ("device", "path") if checkpoint else ("device",)  # where a checkpoint lies does not change it
+    checkpoint, config = part_checkpoint(registry, spec), _config(registry, name, options)
+    found = config.facts() if hasattr(config, "facts") else {"sha256": checkpoint["sha256"]} if checkpoint else {}
+    ignored = ("device", "path") if found else ("device",)  # where a checkpoint lies does not change it
     facts = {"name": name, **{key: value for key, value in options.items() if key not in ignored}}
-    return facts | ({"sha256": checkpoint["sha256"]} if checkpoint else {})
+    adapters = {"adapters": given} if registry is POLICIES and (given := _adapters(spec)) else {}
+    return facts | adapters | found
 
 
 def _part(registry: Registry, spec: Any, *arguments: Any) -> Any:
@@ -164,7 +224,7 @@ def _resolve(registry: Registry, spec: str | Path | Mapping) -> tuple[str, dict[
     if isinstance(spec, Mapping):
         if "name" not in spec:
             raise InvalidInput(f"a {registry.kind} given as a mapping needs a name, got {dict(spec)}; type {{name: NAME, ...}}")
-        name, options = str(spec["name"]), {str(key): value for key, value in spec.items() if key not in ("name", "as")}
+        name, options = str(spec["name"]), {str(key): value for key, value in spec.items() if key not in ("name", "as", "adapters")}
     else:
         name, options = str(spec), {}
     if name in registry or registry.kind not in READERS:

@@ -7,7 +7,7 @@ import numpy as np
 
 from worldsim.errors import InvalidInput
 from worldsim.evaluate.planning import Episode
-from worldsim.types import Policy, StatePolicy, Task
+from worldsim.types import ActionSpec, Policy, StatePolicy, Task
 
 
 class Part(Protocol):
@@ -30,33 +30,53 @@ class Cast:
             slots, seeds = [parts[row].slot for row in rows], [episode.seed for episode in episodes]
             self._policies[name].reset(slots, [task.at(episode.start) for episode in episodes], seeds)
 
-    def act(self, parts: Sequence[Part], frames: np.ndarray, states: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Frames uint8 `[B, H, W, 3]`, row i in the lane of `parts[i]`, and true states `[B, ...]` to actions float32 `[B, A]`.
+    def act(self, parts: Sequence[Part], frames: np.ndarray, states: Mapping[str, np.ndarray]) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Frames uint8 `[B, H, W, 3]`, row i in the lane of `parts[i]`, and true states `[B, ...]` to actions.
+
+        Returns:
+            Actions float32 `[B, A]` and one line per row, empty where the policy could act. Elsewhere the action is the one nearest to
+            zero, so that whoever else is in the batch can go on.
 
         Raises:
             InvalidInput: a policy's actions have the wrong shape, are not finite or out of bounds; the line names it.
         """
         actions: dict[int, np.ndarray] = {}
+        faults: dict[int, str] = {}
         for name, rows in _by_policy(parts).items():
             for few in [[row] for row in rows] if self._one_by_one else [rows]:
-                actions |= zip(few, self._act(name, [parts[row].slot for row in few], few, frames, states), strict=True)
-        return np.stack([actions[row] for row in range(len(parts))])
+                slots = [parts[row].slot for row in few]
+                actions |= zip(few, self._act(name, slots, few, frames, states), strict=True)
+                faults |= {row: fault for row, fault in zip(few, self._faults(name, slots), strict=True) if fault}
+        rows = range(len(parts))
+        return np.stack([actions[row] for row in rows]), tuple(f"the policy failed: {faults[row]}" if row in faults else "" for row in rows)
 
-    def rate_hz(self, policy: str) -> float:
-        """Actions per second of one policy."""
-        return self._policies[policy].action.rate_hz
+    def rest(self, policy: str) -> np.ndarray:
+        """The legal action of one policy that is nearest to zero, float32 `[A]`."""
+        action = self._policies[policy].action
+        return np.clip(np.zeros(action.size), action.low, action.high).astype(np.float32)
+
+    def action(self, policy: str) -> ActionSpec:
+        """What the actions of one policy mean."""
+        return self._policies[policy].action
 
     def _act(self, name: str, slots: list[int], rows: list[int], frames: np.ndarray, states: Mapping[str, np.ndarray]) -> np.ndarray:
         policy = self._policies[name]
         if isinstance(policy, StatePolicy):
             policy.see({key: values[rows] for key, values in states.items()})
         try:
-            actions = policy.action.check(policy.act(frames[rows], slots))
+            actions = policy.action.numbers(policy.act(frames[rows], slots))
+            if actions.shape == (len(rows), policy.action.size):
+                actions[[bool(fault) for fault in self._faults(name, slots)]] = self.rest(name)
+            actions = policy.action.check(actions)
         except InvalidInput as error:
             raise InvalidInput(f'policy "{name}": {error}') from error
         if len(actions) != len(rows):
             raise InvalidInput(f'policy "{name}" gave {len(actions)} actions for {len(rows)} lanes, expected one each')
         return actions
+
+    def _faults(self, name: str, slots: Sequence[int]) -> list[str]:
+        known = getattr(self._policies[name], "faults", {})
+        return [known.get(slot, "") for slot in slots]
 
 
 def _by_policy(parts: Sequence[Part]) -> dict[str, list[int]]:

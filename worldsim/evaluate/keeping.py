@@ -33,21 +33,22 @@ def evaluate(
 def judge_missing(run: RunFolder, verifier_id: str, verifier: Verifier, worlds: Sequence[str], clock: Clock, *, batch: int = 64) -> None:
     """Judge every episode of `worlds` on disk that this verifier has not judged yet, at most `batch` at a time.
 
-    An episode whose world broke is not shown to the verifier: nobody can tell how it would have ended.
+    An episode that broke off is not shown to the verifier: nobody can tell how it would have ended. Played again, it is judged anew.
     """
-    known = run.verdicts(verifier_id)
+    known = {episode: verdict.details.get("fault", "") for episode, verdict in run.verdicts(verifier_id).items()}
     waiting: dict[str, Trajectory] = {}
 
     def judge() -> None:
         sound = {episode: trajectory for episode, trajectory in waiting.items() if "fault" not in trajectory.metadata}
         said = clock.measure("verifier", lambda: verifier.judge(list(sound.values()))) if sound else []
         verdicts = dict(zip(sound, said, strict=True))
-        broken = {episode: Verdict(None, waiting[episode].metadata["fault"]) for episode in waiting if episode not in sound}
+        faults = {episode: trajectory.metadata["fault"] for episode, trajectory in waiting.items() if episode not in sound}
+        broken = {episode: Verdict(None, fault, {"fault": fault}) for episode, fault in faults.items()}
         run.add_verdicts(verifier_id, verdicts | broken)
         waiting.clear()
 
     for episode, trajectory in run.episodes():
-        if trajectory.metadata["world"] in worlds and episode not in known:
+        if trajectory.metadata["world"] in worlds and known.get(episode) != trajectory.metadata.get("fault", ""):
             waiting[episode] = trajectory
         if len(waiting) == batch:
             judge()

@@ -17,11 +17,13 @@ class World(Protocol):
     Attributes:
         name: "imagined" or "truth".
         limit: most lanes in one call of the world model; None is no limit.
+        whole: it begins in all lanes at once or not at all.
         faults: one line per lane, empty while it is sound.
     """
 
     name: str
     limit: int | None
+    whole: bool
     faults: tuple[str, ...]
 
     def start(self, begun: Mapping[int, Episode], count: int) -> dict[int, np.ndarray]:
@@ -41,6 +43,7 @@ class Imagined:
     """A world model as a world; `strict` computes each lane by itself."""
 
     name = "imagined"
+    whole = False
 
     def __init__(self, model: WorldModel, *, strict: bool = False) -> None:
         self._chunked = Chunked(model, 1 if strict else None)
@@ -77,10 +80,11 @@ class Imagined:
 
 
 class Genuine:
-    """A truth as a world: it is placed at the same starts and needs no randomness. Its lanes never break and so end together."""
+    """A truth as a world: it is placed at the same starts and needs no randomness. It begins in all its lanes together."""
 
     name = "truth"
     limit = None
+    whole = True
 
     def __init__(self, truth: Truth) -> None:
         self.action = truth.action

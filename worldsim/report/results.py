@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
@@ -112,17 +113,17 @@ def _agreement(outcomes: list[Outcome], policies: list[dict[str, Any]]) -> dict[
     paired = [pair for name in names for pair in pairs(outcomes, name) if pair.scored]
     return {
         "policies": len(both),
-        **_rate_agreement(both),
+        **rate_agreement(simulated=[p["success_rate"] for p in both], real=[p["real"]["success_rate"] for p in both]),
         **_pair_agreement(paired),
         "intervals": {name: list(interval) if interval else None for name, interval in intervals.items()},
         "noise_ceiling": _ceiling(both),
     }
 
 
-def _rate_agreement(policies: list[dict[str, Any]]) -> dict[str, Any]:
-    """Measures of two columns of rates; those that need an order are None for a single policy."""
-    sides = {"simulated": [p["success_rate"] for p in policies], "real": [p["real"]["success_rate"] for p in policies]}
-    ordered = len(policies) > 1
+def rate_agreement(*, simulated: Sequence[float], real: Sequence[float]) -> dict[str, Any]:
+    """Measures of two columns of rates `[P]`; those that need an order are None for a single policy."""
+    sides = {"simulated": simulated, "real": real}
+    ordered = len(real) > 1
     return {
         "pearson": statistics.pearson(**sides) if ordered else None,
         "spearman": statistics.spearman(**sides) if ordered else None,

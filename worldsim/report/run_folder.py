@@ -142,15 +142,25 @@ class RunFolder:
             else:
                 yield episode, trajectory
 
+    def put_aside_broken(self) -> int:
+        """Move the episodes that broke off to quarantine/, so that they are played again; how many there were."""
+        broken = [episode for episode, trajectory in self.episodes() if "fault" in trajectory.metadata]
+        for episode in broken:
+            self._put_aside(episode)
+        return len(broken)
+
     def quarantined(self) -> list[str]:
         """Ids of the damaged episodes that were put aside and not made again since."""
         return sorted({path.stem for path in (self.path / "quarantine").glob("*.h5")} - set(self.episode_ids()))
 
     def _quarantine(self, episode: str, error: DamagedFile) -> None:
+        aside = self._put_aside(episode)
+        log.warning("moved a damaged episode to %s; the same command makes it again (%s)", aside, error)
+
+    def _put_aside(self, episode: str) -> Path:
         aside = self.path / "quarantine" / f"{episode}.h5"
         aside.parent.mkdir(exist_ok=True)
-        self.episode_path(episode).replace(aside)
-        log.warning("moved a damaged episode to %s; the same command makes it again (%s)", aside, error)
+        return self.episode_path(episode).replace(aside)
 
     def add_verdicts(self, verifier: str, verdicts: Mapping[str, Verdict]) -> None:
         """Append verdicts by episode id; they are on disk when this returns."""

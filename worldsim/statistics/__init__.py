@@ -5,6 +5,7 @@ from worldsim.statistics.agreement import (
     NoiseCeiling,
     agreement_intervals,
     bias,
+    kendall,
     mean_absolute_error,
     mmrv,
     noise_ceiling,
@@ -15,23 +16,35 @@ from worldsim.statistics.agreement import (
     top1_correct,
 )
 from worldsim.statistics.comparison import compact_letters, holm, mcnemar_exact
+from worldsim.statistics.few_policies import PermutationTest, drop_one, fisher_z_interval, permutation_test
 from worldsim.statistics.intervals import Interval, clopper_pearson_interval, jeffreys_interval, student_interval, wilson_interval
+from worldsim.statistics.published import lattice_count, mmrv_bound
+from worldsim.statistics.same_rate import KruskalWallis, kruskal_wallis
 
 __all__ = [
     "Band",
     "Interval",
+    "KruskalWallis",
     "NoiseCeiling",
+    "PermutationTest",
     "agreement_intervals",
     "bias",
     "clopper_pearson_interval",
     "compact_letters",
+    "drop_one",
+    "fisher_z_interval",
     "holm",
     "jeffreys_interval",
+    "kendall",
+    "kruskal_wallis",
+    "lattice_count",
     "mcnemar_exact",
     "mean_absolute_error",
     "mmrv",
+    "mmrv_bound",
     "noise_ceiling",
     "pearson",
+    "permutation_test",
     "phi",
     "regret",
     "spearman",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import kendalltau, rankdata
 
 from worldsim.errors import InvalidInput
 from worldsim.registry import did_you_mean
@@ -54,6 +54,16 @@ def spearman(*, simulated: Sequence[float], real: Sequence[float]) -> float:
     """
     simulated, real = _rates(simulated, real)
     return float(_pearson(rankdata(simulated), rankdata(real)))
+
+
+def kendall(*, simulated: Sequence[float], real: Sequence[float]) -> float:
+    """Kendall's tau-b: pairs of policies in the same order less pairs in opposite orders, corrected for ties; 0 for a constant side.
+
+    Raises:
+        InvalidInput: as `pearson`.
+    """
+    simulated, real = _rates(simulated, real)
+    return float(np.nan_to_num(kendalltau(simulated, real).statistic))
 
 
 def mmrv(*, simulated: Sequence[float], real: Sequence[float], tie_rule: str = "strict_gt", gap: str = "real") -> float:
