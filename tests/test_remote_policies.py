@@ -23,7 +23,6 @@ from worldsim.errors import InvalidInput, UnknownName, WorldsimError
 from worldsim.policies.remote import json_arrays
 from worldsim.policies.remote.codec import OPENPI, pack, unpack
 from worldsim.policies.remote.faults import NoServer, shown
-from worldsim.policies.remote.observations import fitted
 from worldsim.registry import POLICIES
 from worldsim.types import ActionSpec, ChunkPolicy, Start, Task
 
@@ -693,23 +692,6 @@ def test_a_rest_server_that_stalls_or_drips():
 
 
 # small parts
-
-
-def test_a_picture_is_fitted_with_its_sides_in_proportion():
-    wide = np.full((10, 40, 3), 200, np.uint8)
-    fit = fitted(wide, (20, 20))
-    assert fit.shape == (20, 20, 3)
-    assert (fit[8:12] >= 190).all() or (fit[7:12].max() == 200)
-    assert not fit[:7].any()
-    assert not fit[13:].any()
-    np.testing.assert_array_equal(fitted(wide, (10, 40)), wide)
-
-
-def test_fitting_matches_a_plain_resize_where_nothing_is_padded():
-    from PIL import Image
-
-    square = np.random.default_rng(1).integers(0, 256, (12, 12, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(fitted(square, (24, 24)), np.asarray(Image.fromarray(square).resize((24, 24), Image.Resampling.BILINEAR)))
 
 
 @pytest.mark.parametrize("name", CONVENTIONS)
