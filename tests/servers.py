@@ -256,6 +256,9 @@ class FailingServer:
         reply = {"actions": rule(message["observation/image"], message["prompt"]), "server_timing": {"infer_ms": 0.1}}
         if not self.answers:
             self.gone.wait(STALL)
+        if self.script is None:
+            connection.send("RuntimeError: no GPU")
+            return
         kind = self.script.popleft() if self.script and message["prompt"] == "victim" else None
         if kind in STALLING:
             STALLING[kind](connection, reply, self.gone)

@@ -1,5 +1,6 @@
 """Our policies served to others: the same actions as in the process, episodes kept apart, and a server that survives its clients."""
 
+import json
 import os
 import signal
 import subprocess
@@ -379,6 +380,42 @@ def test_a_policy_without_actions_of_its_own_takes_a_worlds(monkeypatch):
         with pytest.raises(NoServer, match="401") as caught:
             POLICIES.config("openpi", {"port": port, "api_key_env": "MY_KEY"}).build(action)
         assert "hush" not in str(caught.value)
+        process.terminate()  # what a supervisor sends ends it as cleanly as Ctrl-C
+        assert process.wait(10) == 0
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.slow
+def test_an_evaluation_over_a_socket_is_the_evaluation_in_the_process(tmp_path, capsys):
+    """The same episodes, bit by bit; and an episode whose server is lost is left unscored while the others go on.
+
+    One at a time, as a served policy sees one frame at a time and networks round differently in batches.
+    """
+    from servers import FailingServer
+
+    from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
+
+    process, port = started("converged")
+    try:
+        with FailingServer({}).listening() as failing:
+            failing.script = None  # every request of this server fails
+            lost = f"{{name: openpi, port: {failing.port}, as: lost, robot: worldsim, retries: 0, convention: {{names: [x, y, z], "
+            lost += "low: [-1, -1, -1], high: [1, 1, 1], rate_hz: 10}}"
+            policies = f"policies=[converged, {{name: openpi, port: {port}, as: remote}}, {lost}]"
+            run = tmp_path / "run"
+            assert cli.main(["evaluate", policies, "episodes=2", "batch=1", f"run={run}", "report=false"]) == 0, capsys.readouterr().err
+    finally:
+        process.kill()
+        process.communicate()
+    found = [read_trajectory(path) for path in trajectory_paths(run / "episodes")]
+    played = {(each.metadata["policy"], each.start_id): each for each in found}
+    starts = {start for _, start in played}
+    assert len(starts) == 2
+    for start in starts:
+        np.testing.assert_array_equal(played["remote", start].actions, played["converged", start].actions)
+        np.testing.assert_array_equal(played["remote", start].frames, played["converged", start].frames)
+        assert "no GPU" in played["lost", start].metadata["fault"]
+    results = json.loads((run / "results.json").read_text())["policies"]
+    assert {each["name"]: (each["scored"], each["unscored"]) for each in results} == {"converged": (2, 0), "remote": (2, 0), "lost": (0, 2)}
