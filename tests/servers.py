@@ -201,7 +201,7 @@ class FailingServer:
     def __init__(self, metadata: dict | None = None) -> None:
         self.metadata, self.script, self.doors = metadata or {}, deque(), deque()
         self.gone, self.requests, self.events = threading.Event(), [], deque()
-        self.answers, self.port = True, 0
+        self.answers, self.sound, self.port = True, 2**31, 0  # whether it answers at all, and how often it answers well
 
     @contextmanager
     def listening(self) -> Iterator["FailingServer"]:
@@ -256,7 +256,7 @@ class FailingServer:
         reply = {"actions": rule(message["observation/image"], message["prompt"]), "server_timing": {"infer_ms": 0.1}}
         if not self.answers:
             self.gone.wait(STALL)
-        if self.script is None:
+        if len(self.requests) > self.sound:
             connection.send("RuntimeError: no GPU")
             return
         kind = self.script.popleft() if self.script and message["prompt"] == "victim" else None

@@ -400,7 +400,7 @@ def test_an_evaluation_over_a_socket_is_the_evaluation_in_the_process(tmp_path, 
     process, port = started("converged")
     try:
         with FailingServer({}).listening() as failing:
-            failing.script = None  # every request of this server fails
+            failing.sound = 5  # enough to be taken for a policy; then every request fails
             lost = f"{{name: openpi, port: {failing.port}, as: lost, robot: worldsim, retries: 0, convention: {{names: [x, y, z], "
             lost += "low: [-1, -1, -1], high: [1, 1, 1], rate_hz: 10}}"
             policies = f"policies=[converged, {{name: openpi, port: {port}, as: remote}}, {lost}]"
