@@ -1,6 +1,8 @@
 """Policies behind a network, against real servers on loopback: what they send, what they make of answers, and what is left of failures."""
 
 import _thread
+import base64
+import hashlib
 import random
 import socket
 import threading
@@ -16,7 +18,7 @@ pytest.importorskip("zmq")
 pytest.importorskip("requests")
 
 import servers
-from servers import FailingServer, bare_server, gr00t_server, harness_handler, http_server, json_of, rule, websocket_server
+from servers import FailingServer, bare_server, frame_of, gr00t_server, harness_handler, http_server, json_of, rule, websocket_server
 
 from worldsim.data.conventions import CONVENTIONS, action_convention
 from worldsim.errors import InvalidInput, UnknownName, WorldsimError
@@ -194,17 +196,30 @@ def test_the_servers_own_words_are_shown_without_control_characters(server):
     policy.close()
 
 
-def test_a_server_that_reads_nothing_holds_nobody_up(server):
+def test_a_server_that_reads_nothing_holds_nobody_up():
     """A request larger than all buffers: sending must give up as well."""
-    policy = begun(openpi(server.port, retries=0, size=2048))
-    server.script.append("stall")
-    big = np.zeros((1, 2048, 2048, 3), np.uint8)
-    began = time.monotonic()
-    for _ in range(2):
-        policy.plan(big, [VICTIM])
-    assert VICTIM in policy.faults
-    assert time.monotonic() - began < 10
-    policy.close()
+    over = threading.Event()
+
+    def deaf(line):
+        asked = line.recv(65536).decode()
+        key = next(row.split(": ")[1] for row in asked.split("\r\n") if row.lower().startswith("sec-websocket-key"))
+        accept = base64.b64encode(hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()).decode()
+        answer = f"HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        line.sendall(answer.encode() + frame_of(pack({}, OPENPI)))
+        if heard:  # the first one only asks what is served
+            over.wait(15)
+        heard.append(line)
+
+    heard = []
+    with bare_server(deaf) as port:
+        policy = openpi(port, retries=0, size=4096, reply_seconds=0.4)
+        policy.reset([VICTIM], [task("victim")], [0])
+        began = time.monotonic()
+        policy.plan(FRAMES[:1], [VICTIM])  # 48 MiB
+        assert time.monotonic() - began < 10
+        assert "asking" in policy.faults[VICTIM]
+        over.set()
+        policy.close()
 
 
 def test_a_server_with_memory_is_not_asked_twice(server):
