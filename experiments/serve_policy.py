@@ -1,5 +1,6 @@
 """`worldsim serve-policy`: any policy of ours behind openpi's wire, until it is interrupted."""
 
+import signal
 from typing import Any
 
 from worldsim.errors import InvalidInput
@@ -7,7 +8,7 @@ from worldsim.experiments.schema import ServePolicyConfig
 
 
 def run(config: ServePolicyConfig) -> None:
-    """Serve until Ctrl-C, which is how a server ends: exit code 0.
+    """Serve until Ctrl-C or SIGTERM, which is how a server ends: exit code 0.
 
     Raises:
         WorldsimError: no such policy, a port that is taken, an address that others could reach.
@@ -20,6 +21,7 @@ def run(config: ServePolicyConfig) -> None:
     listening_address(config.host, config.port, allow_remote=config.allow_remote)
     secret, policy = secret_of(config.api_key_env), _policy(config)
     name = part_name(config.policy)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     server = PolicyServer(Sessions(policy), describe(policy, name, _frame(config.policy)), secret)
     with server.listening(config.host, config.port) as listener:
         try:

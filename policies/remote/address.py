@@ -86,6 +86,8 @@ class Address:
             return "nothing listens"
         except TimeoutError:
             return "somebody who says nothing is"
+        except (ConnectionResetError, BrokenPipeError):
+            return "somebody who hangs up is"
         except OSError as error:
             return f"nobody can be reached ({shown(str(error))})"
         if not answer.startswith("HTTP/"):

@@ -7,6 +7,8 @@ float32 [B, T, D]. Failures are {error: text}. Later servers answer with msgpack
 whole server; its policies keep no memory.
 """
 
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,18 +27,19 @@ from worldsim.registry import POLICIES
 from worldsim.types import ActionSpec
 
 EXPECTED = "a GR00T policy server (ZeroMQ, answering ping)"
-TEXT = "language.annotation.human.action.task_description"
+TEXT = "language|annotation.human.action.task_description"
+SLICE_MS = 100
 ARM = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 
 
 def _states(*names: str) -> dict[str, int]:
-    return {f"state.{name}": 0 for name in names}
+    return {f"state|{name}": 0 for name in names}
 
 
 ROBOTS = {
-    "simpler_env_widowx": Robot("video.image_0", TEXT, (), _states("x", "y", "z", "roll", "pitch", "yaw", "pad", "gripper")),
-    "simpler_env_google": Robot("video.image", TEXT, (), _states("x", "y", "z", "rx", "ry", "rz", "rw", "gripper")),
-    "libero_sim": Robot("video.image", TEXT, ("video.wrist_image",), _states(*ARM)),
+    "simpler_env_widowx": Robot("video|image_0", TEXT, (), _states("x", "y", "z", "roll", "pitch", "yaw", "pad", "gripper")),
+    "simpler_env_google": Robot("video|image", TEXT, (), _states("x", "y", "z", "rx", "ry", "rz", "rw", "gripper")),
+    "libero_sim": Robot("video|image", TEXT, ("video|wrist_image",), _states(*ARM)),
 }
 
 
@@ -45,10 +48,10 @@ class Gr00tWire:
 
     def __init__(self, address: Address, waits: tuple[float, float], keys: Keys | None, actions: Sequence[str] = ()) -> None:
         """`waits`: seconds for connecting and for a reply. `actions`: the parts of an action in their order."""
-        self._keys, self._parts, self._waits, self._secret = keys, actions, waits, address.secret
-        self._zmq = network("zmq")
+        self._keys, self._parts, self._reply_seconds, self._secret = keys, actions, waits[1], address.secret
+        self._zmq, self._busy, self._over = network("zmq"), threading.Lock(), threading.Event()
         self._socket = self._zmq.Context.instance().socket(self._zmq.REQ)
-        options = {"LINGER": 0, "IMMEDIATE": 1, "MAXMSGSIZE": LIMITS.size, "SNDTIMEO": _ms(waits[0]), "RCVTIMEO": _ms(waits[0])}
+        options = {"LINGER": 0, "IMMEDIATE": 1, "MAXMSGSIZE": LIMITS.size, "SNDTIMEO": _ms(waits[0])}
         for name, value in options.items():
             self._socket.setsockopt(getattr(self._zmq, name), value)
         if ":" in address.host:
@@ -56,8 +59,7 @@ class Gr00tWire:
         try:
             with faults_of(self._zmq.ZMQError, doing="connecting"):
                 self._socket.connect(f"tcp://{address.place}")
-            self.metadata = {"ping": self._call("ping")}
-            self._socket.setsockopt(self._zmq.RCVTIMEO, _ms(waits[1]))
+            self.metadata = {"ping": self._call("ping", seconds=waits[0])}
         except BaseException:
             self.close()
             raise
@@ -75,24 +77,37 @@ class Gr00tWire:
         return self._joined(reply[0])
 
     def close(self) -> None:
-        """Hang up."""
-        self._socket.close(linger=0)
+        """Hang up; at once, or when the thread that waits for an answer sees it, as only one thread may touch a socket."""
+        self._over.set()
+        if self._busy.acquire(blocking=False):
+            self._socket.close(linger=0)
+            self._busy.release()
 
-    def _call(self, endpoint: str, data: Any = None) -> Any:
+    def _call(self, endpoint: str, data: Any = None, seconds: float | None = None) -> Any:
         request = {"endpoint": endpoint} | ({} if data is None else {"data": data})
         request |= {"api_token": self._secret} if self._secret else {}
-        try:
-            with faults_of(self._zmq.ZMQError, doing=f"asking for {endpoint}"):
-                self._socket.send(pack(request, GR00T))
-                message = self._socket.recv()
-        except ServerFault as error:
-            if isinstance(error.__cause__, self._zmq.Again):
-                raise ServerFault(f"asking for {endpoint}: no answer in time") from error
-            raise
+        with faults_of(self._zmq.ZMQError, doing=f"asking for {endpoint}"):
+            message = self._exchanged(pack(request, GR00T), seconds or self._reply_seconds)
         reply = unpack(message, GR00T)
         if isinstance(reply, dict) and "error" in reply:
             raise ServerFault(f"the server failed: {shown(str(reply['error'])[:2000], self._secret)}")
         return reply
+
+    def _exchanged(self, message: bytes, seconds: float) -> bytes:
+        """The answer to a message. Raises TimeoutError, also when somebody hangs up meanwhile."""
+        with self._busy:
+            try:
+                self._socket.send(message)
+                end = time.monotonic() + seconds
+                while not self._over.is_set() and time.monotonic() < end:
+                    if self._socket.poll(min(SLICE_MS, _ms(seconds))):
+                        return self._socket.recv()
+                raise TimeoutError
+            except self._zmq.Again as error:
+                raise TimeoutError from error
+            finally:
+                if self._over.is_set():
+                    self._socket.close(linger=0)
 
     def _joined(self, actions: dict[Any, Any]) -> np.ndarray:
         parts = []

@@ -8,7 +8,6 @@ import threading
 import uuid
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -17,12 +16,12 @@ import numpy as np
 from worldsim.actions import ActionSpec
 from worldsim.errors import InvalidInput
 from worldsim.policies.remote.arrays import MalformedMessage
+from worldsim.policies.remote.at_once import at_once
 from worldsim.policies.remote.faults import ServerFault
 from worldsim.types import Task
 
 Result = TypeVar("Result")
 LONGEST_PLAN = 1024
-MOST_THREADS = 32
 
 
 @dataclass(frozen=True)
@@ -145,16 +144,15 @@ class RemotePolicy:
         return np.stack([lost if plans.get(lane) is None else plans[lane] for lane in lanes])
 
     def _each(self, lanes: Sequence[int], do: Callable[[int], Result]) -> dict[int, Result]:
-        """`do` for every lane, at the same time. An interruption hangs up, so that nobody waits for a server."""
+        """`do` for every lane, at the same time. An interruption hangs up and leaves the threads, so that nobody waits for a server."""
         if len(lanes) < 2:
             return {lane: do(lane) for lane in lanes}
-        with ThreadPoolExecutor(min(len(lanes), MOST_THREADS)) as threads:
-            try:
-                return dict(zip(lanes, threads.map(do, lanes), strict=True))
-            except BaseException:
-                self._halt.set()
-                _hang_up(self._lines)
-                raise
+        try:
+            return at_once(lanes, do)
+        except BaseException:
+            self._halt.set()
+            _hang_up(self._lines)
+            raise
 
     def _asked(self, lane: int, frame: np.ndarray) -> np.ndarray | None:
         """The checked plan of one lane, or None when it is lost."""
@@ -175,7 +173,7 @@ class RemotePolicy:
 
     def _persist(self, number: int, do: Callable[[Lane], Result]) -> Result | None:
         """`do`, again after a fault as often as the manner allows; None and a line in `faults` when that is over."""
-        lane, reason, attempts = self._lanes[number], "", 0
+        lane, reason, attempts = self._lanes[number], "interrupted", 0
         while attempts <= self._manner.retries and not self._halt.is_set():
             if attempts and self._halt.wait(self._manner.backoff_seconds * 2 ** (attempts - 1)):
                 break

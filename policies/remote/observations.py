@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from worldsim.data.resizing import resize_with_pad
 from worldsim.errors import InvalidInput, UnknownName
 from worldsim.registry import did_you_mean
 
@@ -18,7 +19,7 @@ VIEWS = ("frame", "black")
 
 @dataclass(frozen=True)
 class Robot:
-    """The keys that servers for one robot read. A key with a dot is a map inside a map.
+    """The keys that servers for one robot read. `a|b` is the key b of a map that lies under the key a.
 
     Attributes:
         image: key of the picture that the world shows.
@@ -60,7 +61,7 @@ class Keys:
     def message(self, frame: np.ndarray, instruction: str) -> dict[str, Any]:
         """The observation: `frame` uint8 `[H, W, 3]` and the rest, as a map of maps."""
         message: dict[str, Any] = {}
-        shown = fitted(frame, self.size) if self.size else np.ascontiguousarray(frame)
+        shown = resize_with_pad(frame[None], *self.size)[0] if self.size else np.ascontiguousarray(frame)
         shown = np.ascontiguousarray(shown.transpose(2, 0, 1)) if self.planar else shown
         for key, view in self.images.items():
             put(message, key, self._framed(shown if view == "frame" else np.zeros_like(shown)))
@@ -111,27 +112,11 @@ def keys_of(robot: Robot, images: Mapping[str, str], state: Mapping[str, Any], s
 
 
 def put(message: dict[str, Any], key: str, value: Any) -> None:
-    """Store `value` under a dotted key, making the maps on the way."""
-    *way, last = key.split(".")
+    """Store `value` under `key`, where `a|b` is b inside a map a; the maps on the way are made."""
+    *way, last = key.split("|")
     for name in way:
         message = message.setdefault(name, {})
     message[last] = value
-
-
-def fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8 `[H, W, 3]` scaled to fit into `size` with its sides in proportion (bilinear), black around it, centred."""
-    from PIL import Image
-
-    height, width = size
-    if image.shape[:2] == (height, width):
-        return np.ascontiguousarray(image)
-    shrink = max(image.shape[0] / height, image.shape[1] / width)
-    inner = max(1, int(image.shape[0] / shrink)), max(1, int(image.shape[1] / shrink))
-    scaled = np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize(inner[::-1], Image.Resampling.BILINEAR))
-    framed = np.zeros((height, width, 3), dtype=np.uint8)
-    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
-    framed[top : top + inner[0], left : left + inner[1]] = scaled
-    return framed
 
 
 def _constants(key: str, values: Any, count: int) -> np.ndarray:

@@ -24,6 +24,7 @@ from worldsim.policies.remote.websocket import Websocket
 from worldsim.registry import POLICIES
 from worldsim.types import ActionSpec
 
+VERSION = 1  # of what stands there
 ABOUT = "worldsim"  # the key under which a server of ours says what it is
 ROBOTS = {
     "droid": Robot(
@@ -34,7 +35,7 @@ ROBOTS = {
         (224, 224),
     ),
     "libero": Robot("observation/image", "prompt", ("observation/wrist_image",), {"observation/state": 8}, (224, 224)),
-    "aloha": Robot("images.cam_high", "prompt", (), {"state": 14}, (224, 224), planar=True),
+    "aloha": Robot("images|cam_high", "prompt", (), {"state": 14}, (224, 224), planar=True),
     "worldsim": Robot("observation/image", "prompt"),
 }
 EXPECTED = "an openpi policy server (a websocket whose first message says what it serves)"
@@ -60,7 +61,7 @@ class OpenpiWire:
         """The field `actions` of the reply, `[T, A]`."""
         if self._size not in (None, frame.shape[:2]):
             raise InvalidInput(
-                f"frames have size {list(frame.shape[:2])}, the server takes {list(self._size)}; resize the world's or type size"
+                f"frames have size {list(frame.shape[:2])}, the server takes {list(self._size)}; type size: {list(self._size)}"
             )
         message = self._keys.message(frame, episode.instruction)
         message |= {"episode_id": episode.id, "reset": step == 0, "seed": episode.seed, "step": step}
@@ -114,6 +115,11 @@ def about_of(metadata: Mapping[Any, Any]) -> dict[str, Any]:
         InvalidInput: it says something of another kind.
     """
     about = metadata.get(ABOUT, {})
+    if about and isinstance(about, dict) and about.get("version") != VERSION:
+        said = str(about.get("version"))[:20]
+        raise InvalidInput(
+            f"the server describes itself in version {said!r}, expected {VERSION}; bring worldsim to one version on both sides"
+        )
     frame = about.get("frame") if isinstance(about, dict) else None
     sound = isinstance(about, dict) and isinstance(about.get("action", {}), dict)
     if not sound or (frame is not None and not (isinstance(frame, list) and [type(side) for side in frame] == [int, int])):

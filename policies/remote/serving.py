@@ -16,7 +16,7 @@ from worldsim.errors import InvalidInput, WorldsimError
 from worldsim.policies.remote.address import Address
 from worldsim.policies.remote.arrays import LIMITS, Limits
 from worldsim.policies.remote.codec import OPENPI, pack, unpack
-from worldsim.policies.remote.openpi import ABOUT
+from worldsim.policies.remote.openpi import ABOUT, VERSION
 from worldsim.policies.remote.options import network
 from worldsim.policies.remote.sessions import IMAGE_KEYS, Sessions
 from worldsim.types import ChunkPolicy
@@ -29,7 +29,7 @@ HEAD = "Traceback (most recent call last):\n  the rest is kept on the server\n"
 def describe(policy: Any, name: str, frame: tuple[int, int] | None) -> dict[str, Any]:
     """What a server says of itself before anybody asks: what actions mean, which frames it takes, how long a plan is (None: not known)."""
     about = {
-        "version": 1,
+        "version": VERSION,
         "policy": name,
         "action": {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(policy.action).items()},
         "frame": None if frame is None else list(frame),

@@ -4,6 +4,7 @@ An episode is known by its `episode_id`, wherever its requests come from, or els
 same `step` gets the same answer again, so that a client which lost a reply may ask once more without the policy acting twice.
 """
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
@@ -52,7 +53,7 @@ class Sessions:
         for name, value in (("seed", seed), ("step", 0 if step is None else step)):
             if type(value) is not int or not 0 <= value < 2**64:
                 raise InvalidInput(f"{name} is {str(value)[:40]}, expected a whole number from 0 to 2**64 - 1")
-        asked = (step, task, seed, frame.shape, frame.tobytes())
+        asked = (step, task, seed, frame.shape, hashlib.sha256(frame).digest())
         with self._lock:
             session = self._sessions.get(key)
             if step is not None and session is not None and session.asked == asked:
@@ -117,7 +118,7 @@ def frame_of(message: Mapping[Any, Any]) -> np.ndarray:
     key = next((key for key in IMAGE_KEYS if key in pictures), next(iter(pictures)) if len(pictures) == 1 else None)
     if key is None or pictures[key].shape[2] != 3 or not pictures[key].size:
         raise InvalidInput(f"the request has no picture; expected {IMAGE_KEYS[0]}, uint8 [H, W, 3]")
-    return pictures[key]
+    return np.array(pictures[key])  # its own memory: what was read of a message may not be written to
 
 
 def instruction_of(message: Mapping[Any, Any]) -> str:

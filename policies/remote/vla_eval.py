@@ -28,8 +28,8 @@ from worldsim.types import ActionSpec
 PROTOCOL = 1
 EXPECTED = "a vla-evaluation-harness model server (a websocket that answers hello)"
 ROBOTS = {
-    "simpler": Robot("images.primary", "task_description"),
-    "libero": Robot("images.agentview", "task_description"),
+    "simpler": Robot("images|primary", "task_description"),
+    "libero": Robot("images|agentview", "task_description"),
 }
 
 

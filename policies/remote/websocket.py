@@ -3,6 +3,7 @@
 import socket
 import ssl
 import struct
+from contextlib import ExitStack
 from typing import Any
 
 from worldsim.policies.remote.address import Address
@@ -17,14 +18,14 @@ class Websocket:
     """An open connection whose every wait is bounded. Raises ServerFault, and nothing else, when the other end fails."""
 
     def __init__(self, address: Address, connect_seconds: float, reply_seconds: float) -> None:
-        self._reply_seconds, self._secret = reply_seconds, address.secret
+        self._reply_seconds, self._secret, self._open = reply_seconds, address.secret, ExitStack()
         client, self._errors = network("websockets.sync.client"), network("websockets.exceptions")
         headers = {"Authorization": f"Api-Key {self._secret}"} if self._secret else None
-        with faults_of(self._errors.WebSocketException, ssl.SSLError, doing="connecting"):
+        with faults_of(self._errors.WebSocketException, ssl.SSLError, ValueError, doing="connecting"):  # ValueError: a redirection
             line = address.dial(connect_seconds)  # our own, so that no proxy is used and no redirection leads to another machine
             self._bound(line)
             try:
-                self._connection = client.connect(
+                opening = client.connect(
                     f"{'wss' if address.tls else 'ws'}://{address.place}",
                     sock=line,
                     additional_headers=headers,
@@ -34,6 +35,7 @@ class Websocket:
                     ping_interval=None,  # a server that thinks answers no pings
                     max_size=LIMITS.size,
                 )
+                self._connection = self._open.enter_context(opening)
             except BaseException:
                 line.close()
                 raise
@@ -61,7 +63,7 @@ class Websocket:
 
     def close(self) -> None:
         """Hang up, politely for half a second at most."""
-        self._connection.close()
+        self._open.close()
 
     def _bound(self, line: socket.socket) -> None:
         """Let sending give up too: a server that reads nothing fills the buffers, and then a send would wait for ever."""

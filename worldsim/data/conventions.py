@@ -5,7 +5,7 @@ Bounds are those of the raw numbers. A checkpoint trained on a data set gives th
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from math import pi
+from math import isfinite, pi
 from typing import Any
 
 from worldsim.actions import ActionSpec
@@ -68,9 +68,16 @@ def action_convention(given: str | Mapping[str, Any] | ActionSpec) -> ActionSpec
         if key not in known:
             raise UnknownName(f'an action convention has no field "{key}"; {did_you_mean(key, known)}')
     try:
-        return ActionSpec(**options) if name is None else replace(_named(name), **options)
+        action = ActionSpec(**options) if name is None else replace(_named(name), **options)
+        sound = all(map(isfinite, (*action.low, *action.high))) and all(
+            low <= high for low, high in zip(action.low, action.high, strict=True)
+        )
+        sound = sound and isfinite(action.rate_hz) and action.rate_hz > 0 and all(isinstance(word, str) for word in action.names)
     except TypeError as error:
         raise InvalidInput(f"an action convention needs names, low, high and rate_hz ({error}); or type convention=NAME") from error
+    if not sound or not action.names:
+        raise InvalidInput("an action convention needs names that are text, finite bounds with low <= high, and a rate above 0")
+    return action
 
 
 def _named(name: str) -> ActionSpec:
