@@ -22,6 +22,7 @@ from servers import FailingServer, bare_server, frame_of, gr00t_server, harness_
 
 from worldsim.data.conventions import CONVENTIONS, action_convention
 from worldsim.errors import InvalidInput, UnknownName, WorldsimError
+from worldsim.load import part_facts
 from worldsim.policies.remote import json_arrays
 from worldsim.policies.remote.codec import OPENPI, pack, unpack
 from worldsim.policies.remote.faults import NoServer, shown
@@ -727,3 +728,12 @@ def test_what_a_server_says_is_shown_short_clean_and_without_the_secret():
 
 def test_no_error_is_anything_but_ours():
     assert issubclass(NoServer, WorldsimError)
+
+
+def test_patience_does_not_make_it_another_policy_but_the_server_does():
+    facts = [
+        part_facts(POLICIES, {"name": "openpi", "port": 8000, **more})
+        for more in ({}, {"retries": 5, "reply_seconds": 9.0, "api_key_env": "KEY"}, {"port": 8001}, {"adapters": ["clip"]})
+    ]
+    assert facts[0] == facts[1] == {"name": "openpi", "port": 8000}
+    assert facts[0] not in facts[2:]

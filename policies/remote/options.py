@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from worldsim.actions import ActionSpec
 from worldsim.data.conventions import CONVENTIONS, action_convention
@@ -50,6 +50,8 @@ class RemoteOptions:
         retries: further attempts after one that failed.
         backoff_seconds: wait before the first of them; it doubles each time.
     """
+
+    incidental: ClassVar = ("api_key_env", "allow_remote", "tls", "connect_seconds", "reply_seconds", "retries", "backoff_seconds")
 
     host: str = "127.0.0.1"
     port: int = 8000
