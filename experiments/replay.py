@@ -48,6 +48,8 @@ def run(config: ReplayConfig) -> dict[str, Any]:
     use_torch(config.threads, config.device)
     facts, model_config = world_model_facts(config.world_model)
     recorded = read_recordings(config.data, config.episodes, camera_of(model_config))
+    if config.check_actions and config.shuffle_actions:
+        raise InvalidInput("check_actions tries other episodes' actions itself; leave shuffle_actions away")
     if config.check_actions:
         return _check_actions(config, recorded)
     actions = shuffled(recorded) if config.shuffle_actions else [trajectory.actions for trajectory in recorded]
@@ -118,9 +120,14 @@ def predict(
     """The model's continuation of each first frame under the given actions, in the order of `recorded`.
 
     Episodes of one length run together, `batch` at a time. Actions beyond the model's bounds are clipped to them.
+
+    Raises:
+        InvalidInput: recorded actions that mean something else than the model's.
     """
     from tqdm import tqdm
 
+    for each in recorded:
+        model.spec.action.refuse_recorded(each.metadata.get("action", {}), f'episode "{each.metadata.get("episode", each.start_id)}"')
     made: dict[int, Prediction] = {}
     with tqdm(total=len(recorded), desc="replay", unit="episode", leave=False) as bar:
         for rows in _batches(recorded, batch):

@@ -23,7 +23,7 @@ class ReplayPolicy:
         """Read the recordings of these lanes.
 
         Raises:
-            InvalidInput: a start that was not taken from a recording.
+            InvalidInput: a start that was not taken from a recording, or from one whose actions mean something else.
         """
         for lane, task in zip(lanes, tasks, strict=True):
             start = task.starts[0]
@@ -31,7 +31,9 @@ class ReplayPolicy:
                 raise InvalidInput(
                     f'start "{start.id}" of task "{task.id}" has no recorded actions; use a task over recordings: task=FOLDER'
                 )
-            actions = read_trajectory(start.recording).actions[len(start.frames) - 1 :]
+            recorded = read_trajectory(start.recording)
+            self.action.refuse_recorded(recorded.metadata.get("action", {}), start.recording)
+            actions = recorded.actions[len(start.frames) - 1 :]
             self._actions[lane], self._next[lane] = np.clip(actions, self.action.low, self.action.high), 0
 
     def act(self, frames: np.ndarray, lanes: Sequence[int]) -> np.ndarray:

@@ -15,6 +15,7 @@ FLOORS = {
     "worldsim.types": 0,
     "worldsim.actions": 0,
     "worldsim.registry": 0,
+    "worldsim.checking": 0,
     "worldsim.options": 0,
     "worldsim.errors": 0,
     "worldsim.diffusion": 1,

@@ -13,6 +13,7 @@ from worldsim.types import ActionSpec, Task
 
 KINDS = {"world model": "world_models", "policy": "policies", "verifier": "verifiers"}
 LIFTING = ("chunk", "ensemble")  # the adapters that make a planner act
+CONVENTION = ("frame", "rotation", "gripper", "rate_hz", "names")
 CONVERTERS = {  # which adapter makes an attribute of an action the world's
     "names": "{name: components, rename: {WORLD'S: POLICY'S}}",
     "rate_hz": "{name: rate, actions: delta}",
@@ -91,7 +92,7 @@ def load_policy(spec: Any, action: ActionSpec | None = None) -> Any:
         adapters = ["chunk", *adapters]
     for adapter in adapters:
         name, options = _resolve(ADAPTERS, adapter)
-        policy = _config(ADAPTERS, name, options).build(policy, action)
+        policy = ADAPTERS.config(name, options).build(policy, action)
     if action is not None:
         _refuse_other_actions(part_name(spec), policy.action, action)
     return policy
@@ -111,8 +112,9 @@ def _adapters(spec: Any) -> list[Any]:
 
 def _refuse_other_actions(name: str, policy: ActionSpec, world: ActionSpec) -> None:
     """Stop where an action of the policy would mean something else in the world, or may leave its bounds."""
-    for key in policy.differences(world):
-        if key not in ("low", "high"):
+    different = policy.differences(world)
+    for key in CONVENTION:  # names last: a turn written otherwise has other names too
+        if key in different:
             mine, theirs = (_said(getattr(spec, key)) for spec in (policy, world))
             advice = (
                 f"put a converter between them: {_with_adapter(name, CONVERTERS[key])}" if key in CONVERTERS else "no adapter changes that"
@@ -181,7 +183,7 @@ def part_checkpoint(registry: Registry, spec: Any) -> dict[str, Any] | None:
         DamagedFile: `config.json` is not JSON.
     """
     name, options = _resolve(registry, spec)
-    config = _config(registry, name, options)
+    config = registry.config(name, options)
     if hasattr(config, "facts"):  # somebody else's checkpoint, whose config.json says other things
         return None
     path = asdict(config).get("path")
@@ -203,7 +205,7 @@ def part_facts(registry: Registry, spec: Any) -> dict[str, Any]:
         UnknownName, InvalidInput, DamagedFile: as `part_checkpoint`.
     """
     name, options = _resolve(registry, spec)
-    checkpoint, config = part_checkpoint(registry, spec), _config(registry, name, options)
+    checkpoint, config = part_checkpoint(registry, spec), registry.config(name, options)
     found = config.facts() if hasattr(config, "facts") else {"sha256": checkpoint["sha256"]} if checkpoint else {}
     ignored = {"device", *(["path"] if found else []), *getattr(config, "incidental", ())}  # where a checkpoint lies does not change it
     facts = {"name": name, **{key: value for key, value in options.items() if key not in ignored}}
@@ -213,7 +215,7 @@ def part_facts(registry: Registry, spec: Any) -> dict[str, Any]:
 
 def _part(registry: Registry, spec: Any, *arguments: Any) -> Any:
     if isinstance(spec, str | Path | Mapping):
-        return _config(registry, *_resolve(registry, spec)).build(*arguments)
+        return registry.config(*_resolve(registry, spec)).build(*arguments)
     if is_dataclass(spec) and hasattr(spec, "build"):
         return spec.build(*arguments)
     return spec
@@ -231,10 +233,3 @@ def _resolve(registry: Registry, spec: str | Path | Mapping) -> tuple[str, dict[
         found = shipped_folder(KINDS[registry.kind], str(options["path"])) if "path" in options and registry.kind in KINDS else None
         return name, options | ({"path": str(found)} if found else {})
     return READERS[registry.kind], {"path": str(find_checkpoint(registry.kind, name, registry.names())), **options}
-
-
-def _config(registry: Registry, name: str, options: dict[str, Any]) -> Any:
-    try:
-        return registry.config(name, options)
-    except TypeError as error:
-        raise InvalidInput(f'{registry.kind} "{name}" needs options ({error}); type: {{name: {name}, ...}}') from error
