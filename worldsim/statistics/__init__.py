@@ -16,6 +16,14 @@ from worldsim.statistics.agreement import (
     top1_correct,
 )
 from worldsim.statistics.comparison import compact_letters, holm, mcnemar_exact
+from worldsim.statistics.correction import (
+    Corrected,
+    JudgeRates,
+    Labelled,
+    corrected_rate,
+    corrected_rate_by_verdict,
+    judge_rates_by_verdict,
+)
 from worldsim.statistics.few_policies import PermutationTest, drop_one, fisher_z_interval, permutation_test
 from worldsim.statistics.intervals import Interval, clopper_pearson_interval, jeffreys_interval, student_interval, wilson_interval
 from worldsim.statistics.published import lattice_count, mmrv_bound
@@ -23,17 +31,23 @@ from worldsim.statistics.same_rate import KruskalWallis, kruskal_wallis
 
 __all__ = [
     "Band",
+    "Corrected",
     "Interval",
+    "JudgeRates",
     "KruskalWallis",
+    "Labelled",
     "NoiseCeiling",
     "PermutationTest",
     "agreement_intervals",
     "bias",
     "clopper_pearson_interval",
     "compact_letters",
+    "corrected_rate",
+    "corrected_rate_by_verdict",
     "drop_one",
     "fisher_z_interval",
     "holm",
+    "judge_rates_by_verdict",
     "jeffreys_interval",
     "kendall",
     "kruskal_wallis",
