@@ -140,7 +140,7 @@ def _keyed(verb: Verb, arguments: Sequence[str]) -> Iterator[str]:
 
 
 def _override(verb: Verb, argument: str) -> str:
-    """`argument` in Hydra's grammar. Text is quoted for it, so paths with spaces, `=` or brackets inside need no second quoting.
+    """`argument` in Hydra's grammar. Where text may be meant it is quoted, so paths with spaces, `=` or brackets need no second quoting.
 
     Raises:
         InvalidInput: it is not `key=value`.
@@ -154,7 +154,7 @@ def _override(verb: Verb, argument: str) -> str:
         raise InvalidInput(f'expected key=value, got "{argument}"; for example {next(iter(known))}={argument}')
     if key not in known:
         raise UnknownName(f'{verb.name} has no key "{key}"; {did_you_mean(key.lstrip("+~"), known)}')
-    return f"{key}={_quoted(value)}" if known[key].type in (str, str | None) else argument
+    return f"{key}={_quoted(value)}" if known[key].type in (str, str | None, Any) else argument
 
 
 def _quoted(text: str) -> str:

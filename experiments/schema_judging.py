@@ -15,7 +15,7 @@ class EvaluateConfig(ModelKeys):
     policies: list[Any] = option([], "names, checkpoints or mappings with `name`; [] is the shipped panel")
     task: str = option("drawer", "name or file of the task, or a folder of recordings to start from")
     truth: str | None = option(None, "name of a true world to run beside the model, to measure the agreement")
-    verifier: str | None = option(None, "name or checkpoint of the judge; null takes the world model's own, else classifier")
+    verifier: Any = option(None, "name, checkpoint or mapping of the judge; null takes the world model's own, else classifier")
     episodes: int = option(100, "episodes per policy, one per start of the task", least=1)
     seed: int = option(0, SEED, least=0)
     batch: int = option(25, "episodes stepped together", least=1)
@@ -38,7 +38,7 @@ class ReplayConfig(ModelKeys):
     world_model: str = option("drawer", "name or checkpoint of the world model to act in")
     data: str = option(REQUIRED, "folder of recorded episodes whose actions are replayed")
     episodes: int = option(100, "number of episodes to replay", least=1)
-    verifier: str | None = option(
+    verifier: Any = option(
         None, "judge of the last predicted frame, compared with recorded states; null takes the world model's own, else classifier"
     )
     shuffle_actions: bool = option(default=False, meaning="give each episode another one's actions: a model that listens must get worse")
@@ -80,7 +80,7 @@ class ScoreConfig:
     """Keys of `worldsim score`."""
 
     run: str = option(REQUIRED, "run folder to judge again")
-    verifier: str | None = option(None, "another judge; null rebuilds the results from the verdicts that are there")
+    verifier: Any = option(None, "another judge, by name, checkpoint or mapping; null rebuilds the results from the verdicts that are there")
 
 
 @dataclass
@@ -131,7 +131,7 @@ class BenchConfig(EngineKeys):
     repeats: int = option(5, "timings of each, in turn, of which the least counts", least=1)
     policies: list[Any] = option([], "policies of the short evaluation; [] is the first and the last of the shipped panel")
     task: str = option("drawer", "task of the short evaluation")
-    verifier: str | None = option(None, "judge of the short evaluation; null takes the world model's own, else classifier")
+    verifier: Any = option(None, "judge of the short evaluation; null takes the world model's own, else classifier")
     episodes: int = option(25, "episodes per policy of the short evaluation", least=1)
     evaluation_batch: int = option(25, "episodes of the short evaluation that are stepped together", least=1)
     peer_diamond: str | None = option(None, "checkout of DIAMOND to time beside ours; also --peer diamond=FOLDER")

@@ -193,6 +193,8 @@ def part_checkpoint(registry: Registry, spec: Any) -> dict[str, Any] | None:
 def part_facts(registry: Registry, spec: Any) -> dict[str, Any]:
     """What a part given by name, path or mapping depends on, as JSON: its registered name, its options, the hash of its checkpoint.
 
+    A part that is made of others says what these depend on in `facts()` of its config, which replaces the options of the same names.
+
     Raises:
         UnknownName, InvalidInput, DamagedFile: as `part_checkpoint`.
     """
@@ -201,7 +203,15 @@ def part_facts(registry: Registry, spec: Any) -> dict[str, Any]:
     ignored = ("device", "path") if checkpoint else ("device",)  # where a checkpoint lies does not change it
     facts = {"name": name, **{key: value for key, value in options.items() if key not in ignored}}
     adapters = {"adapters": found} if registry is POLICIES and (found := _adapters(spec)) else {}
+    config = _config(registry, name, options)
+    facts |= config.facts() if hasattr(config, "facts") else {}
     return facts | adapters | ({"sha256": checkpoint["sha256"]} if checkpoint else {})
+
+
+def part_members(registry: Registry, spec: Any) -> list[Any]:
+    """The parts that a part given by name, path or mapping is made of (`of`), and theirs; itself where it is made of none."""
+    members = getattr(_config(registry, *_resolve(registry, spec)), "of", None)
+    return [each for member in members for each in part_members(registry, member)] if members else [spec]
 
 
 def _part(registry: Registry, spec: Any, *arguments: Any) -> Any:
