@@ -27,6 +27,12 @@ class EvaluateConfig(ModelKeys):
     threads: int = option(0, THREADS, least=0)
     workers: int = option(0, "processes for the true world; 0 uses every core, 1 stays in this process", least=0)
     run: str | None = option(None, "run folder; null is runs/evaluate-<task>, and the same folder again resumes")
+    probe: int = option(
+        0,
+        "episodes of each kind that must fail (no motion, an untrained policy, actions that failed, shuffled ones) for the optimism rate",
+        least=0,
+    )
+    probe_policy: Any = option(None, "the probe's untrained policy; null is the shipped begin, where it fits")
     retry: bool = option(default=False, meaning="play again the episodes that a broken world or an unreachable policy left unscored")
     report: bool = option(default=True, meaning="write report/index.html with figures and videos")
 

@@ -3,11 +3,13 @@
 from typing import Any
 
 from worldsim.data.files import digest_of
+from worldsim.errors import InvalidInput
 from worldsim.evaluate import Clock, judge_missing
 from worldsim.experiments.evaluate import finish
 from worldsim.experiments.schema import ScoreConfig
-from worldsim.experiments.setting import verifier_facts
+from worldsim.experiments.setting import chosen_verifier, verifier_facts
 from worldsim.load import load_verifier
+from worldsim.report.probe import has_probe, probe_path
 from worldsim.report.run_folder import WORLDS, RunFolder
 
 
@@ -27,7 +29,7 @@ def run(config: ScoreConfig) -> None:
     with RunFolder.open(config.run, held | {"judges": held.get("judges", {}) | {name: facts}}) as folder:
         judge_missing(folder, name, verifier, WORLDS, Clock())
         if has_probe(folder):
-            with RunFolder.open(probe_path(folder), probe_folder(folder).config) as probe:
+            with RunFolder.open(probe_path(folder), RunFolder(probe_path(folder)).config) as probe:
                 judge_missing(probe, name, verifier, WORLDS, Clock())
         folder.config["identity"]["verifier"] = facts | {"name": name}
         finish(folder, report=True)
@@ -47,5 +49,5 @@ def _verdict_name(facts: dict[str, Any], held: dict[str, Any]) -> str:
     if "kind" not in facts:
         return f"{name}-{digest_of(facts)[:8]}"
     if held.get("judges", {}).get(name, own if name == own["name"] else facts) != facts:
-        raise InvalidInput(f'another judge called "{name}" has judged {{this run}} already; choose another name: {{name: ..., as: OTHER}}')
+        raise InvalidInput(f'another judge called "{name}" has judged this run already; give this one a name of its own: as: OTHER')
     return name

@@ -32,9 +32,14 @@ SAMPLER_KEYS = tuple(field.name for field in fields(SamplerKeys))  # of a checkp
 
 @dataclass(frozen=True)
 class Setting:
-    """What is run: worlds by name, the policies, the task, the judge, the planned episodes, and what a run folder is known by."""
+    """What is run: worlds by name, the policies, the task, the judge, the planned episodes, and what a run folder is known by.
+
+    `world` is what the world model takes and gives; `world_facts` and `facts` are what episodes depend on, by world and by policy.
+    """
 
     worlds: dict[str, Imagined | Genuine]
+    world: WorldSpec
+    world_facts: dict[str, Any]
     cast: Cast
     specs: dict[str, Any]
     facts: dict[str, dict[str, Any]]
@@ -66,7 +71,7 @@ def prepare(config: EvaluateConfig) -> Setting:
     check_verifier_frames(judge, model.spec)
     built = {"imagined": Imagined(model, strict=strict)} | ({"truth": _truth(config.truth, task, model.spec)} if config.truth else {})
     policies = {name: load_policy(spec, model.spec.action) for name, spec in specs.items()}
-    _check_fit(policies, task, model.spec)
+    check_fit(policies, task, model.spec)
     identity = {
         "world_model": world_facts,
         "verifier": judge_facts,
@@ -74,7 +79,8 @@ def prepare(config: EvaluateConfig) -> Setting:
         "sampler": sampler,
         "seed": config.seed,
     }
-    return Setting(built, Cast(policies, one_by_one=strict), specs, facts, task, load_verifier(judge), identity, planned)
+    cast = Cast(policies, one_by_one=strict)
+    return Setting(built, model.spec, worlds, cast, specs, facts, task, load_verifier(judge), identity, planned)
 
 
 def use_torch(threads: int, device: str, *, strict: bool = False) -> None:
@@ -225,7 +231,7 @@ def _truth(name: str, task: Task, spec: WorldSpec) -> Genuine:
     return Genuine(truth)
 
 
-def _check_fit(policies: dict[str, Policy], task: Task, spec: WorldSpec) -> None:
+def check_fit(policies: dict[str, Policy], task: Task, spec: WorldSpec) -> None:
     """Refuse starts of another size, and policies that cannot act at the first start: wrong frames, wrong actions, no recording."""
     for start in task.starts:
         try:

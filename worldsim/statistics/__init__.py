@@ -27,6 +27,7 @@ from worldsim.statistics.correction import (
 from worldsim.statistics.few_policies import PermutationTest, drop_one, fisher_z_interval, permutation_test
 from worldsim.statistics.intervals import Interval, clopper_pearson_interval, jeffreys_interval, student_interval, wilson_interval
 from worldsim.statistics.published import lattice_count, mmrv_bound
+from worldsim.statistics.raters import Kappa, cohen_kappa, krippendorff_alpha
 from worldsim.statistics.same_rate import KruskalWallis, kruskal_wallis
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Corrected",
     "Interval",
     "JudgeRates",
+    "Kappa",
     "KruskalWallis",
     "Labelled",
     "NoiseCeiling",
@@ -41,15 +43,17 @@ __all__ = [
     "agreement_intervals",
     "bias",
     "clopper_pearson_interval",
+    "cohen_kappa",
     "compact_letters",
     "corrected_rate",
     "corrected_rate_by_verdict",
     "drop_one",
     "fisher_z_interval",
     "holm",
-    "judge_rates_by_verdict",
     "jeffreys_interval",
+    "judge_rates_by_verdict",
     "kendall",
+    "krippendorff_alpha",
     "kruskal_wallis",
     "lattice_count",
     "mcnemar_exact",
