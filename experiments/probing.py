@@ -14,7 +14,7 @@ import numpy as np
 
 from worldsim.data.files import digest_of
 from worldsim.data.trajectory_file import read_trajectory
-from worldsim.errors import InvalidInput, WorldsimError
+from worldsim.errors import WorldsimError
 from worldsim.evaluate import Cast, Episode, plan
 from worldsim.experiments.schema import EvaluateConfig
 from worldsim.experiments.setting import Setting, check_fit
@@ -68,7 +68,9 @@ def probe_setting(probe: Probe, setting: Setting, config: EvaluateConfig) -> Set
     policies = {kind: load_policy(spec, setting.world.action) for kind, spec in probe.specs.items()}
     planned: list[Episode] = []
     for kind, starts in probe.starts.items():
-        worlds = {world: facts for world, facts in setting.world_facts.items() if world == "imagined" or probe.facts[kind]["truth"] == "twin"}
+        worlds = {
+            world: facts for world, facts in setting.world_facts.items() if world == "imagined" or probe.facts[kind]["truth"] == "twin"
+        }
         task = replace(setting.task, starts=starts)
         planned += plan(task, {kind: probe.facts[kind]}, worlds, len(starts), config.seed)
     strict = config.determinism == "strict"

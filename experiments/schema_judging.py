@@ -86,7 +86,9 @@ class ScoreConfig:
     """Keys of `worldsim score`."""
 
     run: str = option(REQUIRED, "run folder to judge again")
-    verifier: Any = option(None, "another judge, by name, checkpoint or mapping; null rebuilds the results from the verdicts that are there")
+    verifier: Any = option(
+        None, "another judge, by name, checkpoint or mapping; null rebuilds the results from the verdicts that are there"
+    )
 
 
 @dataclass
