@@ -47,6 +47,7 @@ def finish(folder: RunFolder, *, report: bool) -> None:
     """Write results.json and, if asked, the report; print the tables and where the report is."""
     from rich.console import Console
 
+    from worldsim.report.judge_tables import judge_notes
     from worldsim.report.page import write_report
     from worldsim.report.results import result_tables, write_results
 
@@ -56,6 +57,8 @@ def finish(folder: RunFolder, *, report: bool) -> None:
     if not console.is_terminal:
         console.width = 120
     console.print(*result_tables(results))
+    for line in judge_notes(results):
+        console.print(line, markup=False, soft_wrap=True)
     console.print(f"results: {folder.path / 'results.json'}", markup=False, soft_wrap=True)
     if page:
         console.print(f"report: {page}", markup=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from worldsim.experiments.options import REQUIRED, recipe
 from worldsim.experiments.schema_judging import (
     BenchConfig,
+    CalibrateConfig,
     CompareConfig,
     DemoConfig,
     DoctorConfig,
@@ -35,6 +36,7 @@ __all__ = [
     "Verb",
     "recipe",
     "BenchConfig",
+    "CalibrateConfig",
     "CompareConfig",
     "DemoConfig",
     "DoctorConfig",
@@ -90,6 +92,7 @@ VERBS = {
         Verb("replay", ReplayConfig, "Feed recorded actions to a world model and compare it with what happened."),
         Verb("evaluate-video", EvaluateVideoConfig, "Measure predicted video by a published protocol: PSNR, SSIM, LPIPS, FVD, FID."),
         Verb("score", ScoreConfig, "Judge a run again and rebuild its results and report.", ("run",)),
+        Verb("calibrate", CalibrateConfig, "Say how often a judge errs, against people or the true state, and correct rates.", ("run",)),
         Verb("compare", CompareConfig, "Set simulated beside real success rates and say how far they agree.", ("run",)),
         Verb("ablate", AblateConfig, "Compare weight transfers and guidance at a small scale (Vid2World, Table 2)."),
         Verb("reproduce", ReproduceConfig, "Make everything that ships again: data, policies, judge, world model."),

@@ -92,6 +92,21 @@ class ScoreConfig:
 
 
 @dataclass
+class CalibrateConfig:
+    """Keys of `worldsim calibrate`."""
+
+    run: str = option(REQUIRED, "run folder whose episodes the judge is checked on")
+    verifier: str | None = option(None, "judge, by the name that its verdicts are kept under; null is the run's own")
+    against: str = option(
+        REQUIRED, "what is right: people's labels, or the true state where the run has a truth", choices=("human", "state")
+    )
+    count: int = option(100, "episodes that people should label, half of them successes by the judge's verdict", least=2)
+    seed: int = option(0, "which of them: every draw follows from it", least=0)
+    rater: str | None = option(None, "the one person whose labels count; null is the majority of all who could tell")
+    labels: str | None = option(None, "exported labels, or another run, to read them from; null is this run")
+
+
+@dataclass
 class CompareConfig:
     """Keys of `worldsim compare`."""
 

@@ -28,10 +28,12 @@ from worldsim.statistics.few_policies import PermutationTest, drop_one, fisher_z
 from worldsim.statistics.intervals import Interval, clopper_pearson_interval, jeffreys_interval, student_interval, wilson_interval
 from worldsim.statistics.published import lattice_count, mmrv_bound
 from worldsim.statistics.raters import Kappa, cohen_kappa, krippendorff_alpha
+from worldsim.statistics.reliability import Bin, Reliability, reliability
 from worldsim.statistics.same_rate import KruskalWallis, kruskal_wallis
 
 __all__ = [
     "Band",
+    "Bin",
     "Corrected",
     "Interval",
     "JudgeRates",
@@ -40,6 +42,7 @@ __all__ = [
     "Labelled",
     "NoiseCeiling",
     "PermutationTest",
+    "Reliability",
     "agreement_intervals",
     "bias",
     "clopper_pearson_interval",
@@ -65,6 +68,7 @@ __all__ = [
     "permutation_test",
     "phi",
     "regret",
+    "reliability",
     "spearman",
     "student_interval",
     "top1_correct",
