@@ -92,8 +92,7 @@ def judges_table(results: Mapping[str, Any]) -> Table:
         table.add_row(label, *(number(each[key]) for each in judges))
     table.add_row("episodes scored", *(str(each["scored"]) for each in judges))
     table.caption = (
-        "Tau is over the episodes that both judges scored.
-"
+        "Tau is over the episodes that both judges scored.\n"
         "The rates of a judge of few, chosen episodes (labels of a sample) are not the run's."
     )
     return table
