@@ -76,7 +76,19 @@ def corrected_by(block: Mapping[str, Any], successes: int, scored: int, level: f
         found = statistics.corrected_rate_by_verdict(successes, scored, **sides, level=level)
     else:
         found = statistics.corrected_rate(successes, scored, **counts, level=level)
-    return {"success_rate": found.value, "interval": list(found.interval), "reason": found.reason}
+    reason = found.reason or _misfit(block, statistics.wilson_interval(successes, scored, level))
+    return {"success_rate": found.value, "interval": list(found.interval), "reason": reason}
+
+
+def _misfit(block: Mapping[str, Any], raw: statistics.Interval) -> str:
+    """A line where the judge says "success" less often than its false positive rate allows, or more often than its true positive rate."""
+    least, most = block["false_positive_rate"]["interval"], block["true_positive_rate"]["interval"]
+    if raw.high >= least[0] and raw.low <= most[1]:
+        return ""
+    word, rate = ("less", "FPR") if raw.high < least[0] else ("more", "TPR")
+    return (
+        f"the judge says success {word} often than its {rate} allows; it errs otherwise on this policy, and the interval may be too narrow"
+    )
 
 
 def against_state(cases: Sequence[Case], paired: Sequence[Pair], unscored: int, level: float) -> dict[str, Any]:

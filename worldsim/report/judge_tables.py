@@ -46,15 +46,23 @@ def corrected_table(results: Mapping[str, Any]) -> Table:
             span(found["interval"]),
         )
         table.add_row(*map(escape, cells))
-    reasons = dict.fromkeys(policy["corrected"]["reason"] for policy in results["policies"] if policy["corrected"])
     lines = [
         calibration_sentence(block),
         "One TPR and one FPR are taken to hold for all policies.",
-        *filter(None, reasons),
+        *correction_notes(results),
         *block["warnings"],
     ]
     table.caption = escape("\n".join(lines))
     return table
+
+
+def correction_notes(results: Mapping[str, Any]) -> list[str]:
+    """Why policies have no corrected rate, or one to be careful with; a line per reason, with the policies that it is of."""
+    policies: dict[str, list[str]] = {}
+    for policy in results["policies"]:
+        if policy["corrected"] and policy["corrected"]["reason"]:
+            policies.setdefault(policy["corrected"]["reason"], []).append(policy["name"])
+    return [f"{', '.join(names)}: {reason}." for reason, names in policies.items()]
 
 
 def calibration_table(block: Mapping[str, Any], verifier: str) -> Table:

@@ -13,7 +13,7 @@ from worldsim.types import Verdict
 
 
 def judge_rows(run: RunFolder, outcomes: Sequence[Outcome], ranked: Sequence[str]) -> list[dict[str, Any]]:
-    """One row per judge with a scored imagined episode, the run's own first, then by name; policies in the order of `ranked`.
+    """One row for the run's own judge and then one per judge with a scored imagined episode, then by name; policies in the order of `ranked`.
 
     Kendall's tau is between the rates of this judge and of the run's own over the episodes that both scored; r and MMRV are against the
     true rates. A rate is over the episodes that this judge scored, which may be few and chosen (labels of a sample).
@@ -22,7 +22,7 @@ def judge_rows(run: RunFolder, outcomes: Sequence[Outcome], ranked: Sequence[str
     said = {name: run.verdicts(name) for name in [own, *(name for name in run.verifiers() if name != own)]}
     true = {name: _rate(each.verdict for each in select(outcomes, name, "truth")) for name in ranked}
     rows = [_row(name, verdicts, said[own], outcomes, true) for name, verdicts in said.items()]
-    return [row for row in rows if row["scored"]]
+    return [row for row in rows if row["own"] or row["scored"]]
 
 
 def _row(

@@ -156,6 +156,7 @@ def _template() -> Any:
         "note": tables.agreement_note,
         "warning": tables.warning_of,
         "calibration": judge_tables.calibration_sentence,
+        "correction_notes": judge_tables.correction_notes,
         "probe_notes": judge_tables.probe_notes,
     }
     environment.globals["measures"] = tables.MEASURES
