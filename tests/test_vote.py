@@ -200,7 +200,7 @@ def test_scoring_again_by_mapping_and_vote_makes_no_frame(tiny_run, capsys, monk
     assert cli.main(["score", "run", f"verifier={JURY}"]) == 0
     assert {path.name: path.read_bytes() for path in Path("run/episodes").glob("*.h5")} == before
     run = RunFolder("run")
-    assert run.verifiers() == ["jury", "judge", "second"]
+    assert run.verifiers() == ["judge", "jury", "second"]
     assert run.verdicts("judge") == own
     assert run.identity["verifier"]["name"] == "judge"
     results = json.loads(Path("run/results.json").read_text())
