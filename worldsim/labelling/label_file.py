@@ -180,9 +180,9 @@ def _number(where: str, values: Mapping[str, Any], name: str, kind: Callable[[An
     value = values.get(name, "")
     if value == "":
         return kind(0)
-    fits = isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)) or (kind is float and isinstance(value, float))
+    fits = type(value) in (str, int, kind)  # True is an int to isinstance
     try:
-        if not fits or not (isinstance(value, int | float) or value.isascii()):
+        if not fits or not (isinstance(value, int | float) or (value.isascii() and "_" not in value)):
             raise ValueError
         return kind(value)
     except ValueError:

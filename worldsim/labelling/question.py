@@ -44,7 +44,7 @@ def question(rule: str, rubric: str | None) -> Question:
         try:
             text = Path(text).read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
-            raise InvalidInput(f"rubric {rubric} is not UTF-8 text ({error.reason} at byte {error.start}); save it as plain text") from error
+            raise InvalidInput(f"rubric {rubric} is not UTF-8 text ({error.reason} at byte {error.start}); save it in UTF-8") from error
     if len(text) > LONGEST_RUBRIC:
         raise InvalidInput(f"the rubric has {len(text)} characters, expected at most {LONGEST_RUBRIC}; shorten it")
     return Question(rule, text.strip())

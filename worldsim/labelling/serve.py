@@ -58,5 +58,6 @@ def _listening(port: int) -> socket.socket:
         listener.listen(64)
     except (OSError, OverflowError) as error:
         listener.close()
-        raise InvalidInput(f"port {port} cannot be used ({getattr(error, 'strerror', None) or error}); type port=0 for any free one") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidInput(f"port {port} cannot be used ({reason}); type port=0 for any free one") from error
     return listener

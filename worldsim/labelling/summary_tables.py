@@ -49,7 +49,8 @@ def _counts(summary: Summary) -> Table:
 
 
 def _agreement(summary: Summary) -> Table:
-    table = _table("Agreement between raters", "raters", "both labelled", "same answer", "95% interval", "both decided", "kappa", "95% interval")
+    headings = ("both labelled", "same answer", "95% interval", "both decided", "kappa", "95% interval")
+    table = _table("Agreement between raters", "raters", *headings)
     for pair in summary.pairs:
         table.add_row(_plain(f"{pair.first}, {pair.second}"), *map(escape, _cells(pair)))
     lines = ["Kappa is Cohen's, over the clips that both called a success or a failure; the same answer may also be: cannot tell."]

@@ -56,7 +56,7 @@ def cohen_kappa(first: Sequence[Hashable], second: Sequence[Hashable], level: fl
 
 
 def _spread(shares: np.ndarray, observed: float, expected: float) -> float:
-    """n times the variance of kappa, from the shares `[K, K]` of every pair of answers."""
+    """The count times the variance of kappa, from the shares `[K, K]` of every pair of answers."""
     rows, columns = shares.sum(1), shares.sum(0)
     agreeing = np.diag(shares) * ((1 - expected) - (rows + columns) * (1 - observed)) ** 2
     off = shares * (columns[:, None] + rows[None, :]) ** 2
@@ -77,7 +77,7 @@ def _table(first: Sequence[Hashable], second: Sequence[Hashable]) -> np.ndarray:
 
 
 def krippendorff_alpha(cases: Sequence[Mapping[str, Hashable]]) -> float | None:
-    """Krippendorff's alpha for categories, any number of raters, any of them absent from any case; 1 is full agreement, 0 what chance gives.
+    """Krippendorff's alpha for categories, of any number of raters, of whom some may not have answered; 1 is full agreement, 0 chance.
 
     `1 - D_o / D_e` from the coincidences of all ordered pairs of answers within a case, each weighted by 1 / (answers - 1) (Krippendorff,
     Content Analysis, chapter on reliability). Cases with one answer do not count. None where no two answers can be paired, or only one
