@@ -129,6 +129,9 @@ document.addEventListener("keydown", (event) => {
   if (!event.repeat) KEYS[key]();
 });
 
+// What was pressed with a pointer lets go of the focus, or the next Space would press it again instead of playing the clip
+document.addEventListener("pointerup", (event) => setTimeout(() => event.target.closest("button, input")?.blur()));
+
 for (const said of Object.keys(WORDS)) at(`answer-${said}`).addEventListener("click", () => answer(said));
 at("back").addEventListener("click", back);
 at("back-end").addEventListener("click", back);
