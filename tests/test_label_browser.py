@@ -155,6 +155,26 @@ def test_keys_rule_the_playback(browser, run):
         assert labels_of(run, "ann") == {}
 
 
+def test_how_long_and_how_often_a_clip_was_seen_is_kept(browser, run):
+    with served(run) as (server, _):
+        browser.get(server.address)
+        shown = ready(browser)
+        begun = time.monotonic()
+        press(browser, "4")
+        turns = []
+
+        def twice():
+            turns.append(video(browser, "currentTime"))
+            return sum(later < before for before, later in zip(turns, turns[1:], strict=False)) >= 2
+
+        until(twice, "it does not loop")
+        press(browser, "y")
+        ready(browser, shown)
+        (label,) = labels_of(run, "ann").values()
+        assert label.replays >= 2
+        assert 0.2 < label.seconds <= time.monotonic() - begun + 1
+
+
 def test_a_key_that_is_held_down_answers_once(browser, run):
     with served(run) as (server, _):
         browser.get(server.address)

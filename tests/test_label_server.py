@@ -1,21 +1,25 @@
 """The label page against those who should not use it, blind to those who do. A real server on a free port; no browser."""
 
+import errno
 import io
 import json
 import re
 import socket
+from dataclasses import replace
 
 import av
 import numpy as np
 import pytest
-from labelled import INSTRUCTION, SECRETS, Client, make_run, served
+from labelled import INSTRUCTION, SECRETS, Client, config, make_run, served
 from PIL import Image
 
 from worldsim.labelling.app import ranged
 from worldsim.labelling.deck import Choice
 from worldsim.labelling.guard import HEADERS, LARGEST_BODY
+from worldsim.labelling.label import content_of
 from worldsim.labelling.ledger import labels_of
 from worldsim.labelling.question import Question
+from worldsim.report.run_folder import RunFolder
 
 
 @pytest.fixture
@@ -352,14 +356,40 @@ def test_a_range_of_bytes(asked, status, part):
 
 def test_a_clip_that_is_damaged_meanwhile_is_said_and_nothing_else_breaks(page, run):
     card = card_of(page)
-    file = run.episode_path(page.sitting.card(card["id"]).entry.episode)
+    torn = card["after"]
+    file = run.episode_path(page.sitting.card(torn).entry.episode)
     file.write_bytes(b"torn")
-    for path in (f"/clip/{card['id']}.mp4", "/api/card"):
+    for path in (f"/clip/{torn}.mp4", f"/clip/{torn}/last.png", f"/api/card/{torn}"):
         status, _, body = page.ask(path)
         assert status == 410
         assert file.name.encode() not in body
-    assert post(page, body_of(card["id"])) == 410
-    assert page.ask(f"/api/card/{card['after']}")[0] == 200
+    assert post(page, body_of(torn)) == 410
+    assert page.ask("/api/card")[0] == 200
+    assert page.sitting.done == 0
+
+
+def test_a_label_is_of_what_was_shown_not_of_what_lies_there_meanwhile(page, run):
+    card = card_of(page)
+    episode = page.sitting.card(card["id"]).entry.episode
+    shown = run.episode(episode)
+    with RunFolder.open(run.path, config()) as writer:
+        writer.add_episode(episode, replace(shown, frames=255 - shown.frames))  # played again while the rater looks at it
+    assert post(page, body_of(card["id"])) == 200
+    assert labels_of(run, "ann")[episode].content == content_of(shown) != content_of(run.episode(episode))
+
+
+def test_an_answer_that_cannot_be_written_does_not_count(page, run, monkeypatch):
+    card = card_of(page)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "add_verdicts", full)
+        status, _, body = page.ask("/api/label", body_of(card["id"]), content_type="application/json", x_csrf_token=page.csrf)
+        assert (status, b"not saved (No space left" in body) == (507, True)
+    assert card_of(page) == card
+    assert post(page, body_of(card["id"])) == 200
 
 
 # --- the work ---

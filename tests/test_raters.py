@@ -61,6 +61,13 @@ def test_agreement_in_all_of_few_cases_is_not_certain():
     assert cohen_kappa("yn" * 50, "yn" * 50).interval.low > 0.9
 
 
+def test_a_rater_with_one_answer_only_says_little():
+    found = cohen_kappa("yn", "yy")  # observed and chance agreement 1/2, whatever the other says
+    low, high = wilson_interval(1, 2)
+    assert found.value == 0
+    assert found.interval == pytest.approx((2 * low - 1, 2 * high - 1))
+
+
 def test_kappa_is_not_known_where_only_one_answer_was_used():
     found = cohen_kappa("yyy", "yyy")
     assert (found.value, found.interval, found.observed, found.expected) == (None, None, 1, 1)

@@ -20,7 +20,6 @@ from worldsim.report.printable import printable
 
 HERE = Path(__file__).parent
 FILES = {"": "text/html", "page.js": "text/javascript", "player.js": "text/javascript", "page.css": "text/css"}
-ENDS = {"first": 0, "last": -1}
 
 
 class Answer(BaseModel):
@@ -37,6 +36,7 @@ def label_app(sitting: Sitting, keys: Keys, finish: Callable[[], None]) -> Guard
     """The page of one sitting, behind its guard. `finish` is called when the rater is done with it."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(DamagedFile, _damaged)
+    app.add_exception_handler(OSError, _unwritable)
     app.add_exception_handler(RequestValidationError, _unreadable)
     _add_files(app)
     _add_cards(app, sitting, keys)
@@ -54,6 +54,11 @@ def label_app(sitting: Sitting, keys: Keys, finish: Callable[[], None]) -> Guard
 
 def _damaged(request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": "this clip's file is damaged or gone; end worldsim label and type the command again"}, 410)
+
+
+def _unwritable(request: Request, error: Exception) -> Response:
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    return JSONResponse({"detail": f"this answer is not saved ({reason}); make room and answer again"}, 507)
 
 
 def _unreadable(request: Request, error: Exception) -> Response:
@@ -99,11 +104,12 @@ def _add_clips(app: FastAPI, sitting: Sitting) -> None:
 
     @app.get("/{side}/{id}.mp4")
     def video(side: Literal["clip", "reference"], id: str, request: Request) -> Response:
-        return ranged(sitting.clips.video(_episode(sitting, side, id)), request.headers.get("range"))
+        return ranged(sitting.clip(_episode(sitting, side, id)).video, request.headers.get("range"))
 
     @app.get("/{side}/{id}/{end}.png")
     def still(side: Literal["clip", "reference"], id: str, end: Literal["first", "last"]) -> Response:
-        return Response(sitting.clips.still(_episode(sitting, side, id), ENDS[end]), media_type="image/png")
+        clip = sitting.clip(_episode(sitting, side, id))
+        return Response(clip.first if end == "first" else clip.last, media_type="image/png")
 
 
 def _card(sitting: Sitting, id: str) -> Card:

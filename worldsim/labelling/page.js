@@ -29,7 +29,7 @@ async function ask(path, body) {
     throw new Error(GONE);
   }
   if (response.ok) return response.json();
-  const said = response.status === 410 ? (await response.json()).detail : `The program refused this (${response.status}).`;
+  const said = [410, 507].includes(response.status) ? (await response.json()).detail : `The program refused this (${response.status}).`;
   throw new Error(said);
 }
 
