@@ -86,9 +86,7 @@ class ScoreConfig:
     """Keys of `worldsim score`."""
 
     run: str = option(REQUIRED, "run folder to judge again")
-    verifier: Any = option(
-        None, "another judge, by name, checkpoint or mapping; null rebuilds the results from the verdicts that are there"
-    )
+    verifier: Any = option(None, "another judge, as name, checkpoint or {name: NAME, ...}; null rebuilds from the verdicts that are there")
 
 
 @dataclass
@@ -104,6 +102,26 @@ class CalibrateConfig:
     seed: int = option(0, "which of them: every draw follows from it", least=0)
     rater: str | None = option(None, "the one person whose labels count; null is the majority of all who could tell")
     labels: str | None = option(None, "exported labels, or another run, to read them from; null is this run")
+
+
+@dataclass
+class LabelConfig:
+    """Keys of `worldsim label`."""
+
+    run: str = option(REQUIRED, "run folder whose clips are labelled")
+    rater: str | None = option(None, "who labels; null is the name you are logged in under")
+    world: str = option("imagined", "whose clips", choices=("imagined", "truth", "both"))
+    layout: str = option("single", "one clip, or beside it the true one from the same start, if any", choices=("single", "pair"))
+    count: int | None = option(None, "label so many clips, chosen by the seed, the same for every rater; null is all", least=1)
+    seed: int = option(0, "which clips are chosen, and each rater's order", least=0)
+    episodes: str | None = option(None, "file with the ids of the clips to label, as worldsim calibrate writes one; null is all")
+    rule: str | None = option(None, "when a clip is a success; null takes the run's, else last_step", choices=("last_step", "ever"))
+    rubric: str | None = option(None, "what raters are to look for: a text, or a file that holds one")
+    port: int = option(0, "port on this machine's loopback; 0 takes a free one", least=0)
+    open: bool = option(default=True, meaning="open the page in a browser, where there is a screen")
+    summary: bool = option(default=False, meaning="only print who labelled what, and how far raters agree")
+    export: str | None = option(None, "only write all labels, or those of rater, to a file that ends in .csv or .jsonl")
+    import_: str | None = option(None, "only read labels from such a file into the run; typed as import=FILE")
 
 
 @dataclass
@@ -164,6 +182,20 @@ class BenchConfig(EngineKeys):
     device: str = option("cpu", CPU_OR_CUDA)
     peak_tflops: float | None = option(None, "peak of the device, to set what is reached beside it", least=1)
     threads: int = option(0, THREADS, least=0)
+
+
+@dataclass
+class ServePolicyConfig:
+    """Keys of `worldsim serve-policy`."""
+
+    policy: Any = option(REQUIRED, "name, checkpoint or mapping with `name` of the policy to serve")
+    host: str = option("127.0.0.1", "address to listen at; another than this machine's own needs allow_remote=true")
+    port: int = option(8000, "port to listen at; 0 takes a free one", least=0)
+    world_model: str | None = option(None, "world whose actions a policy takes that has none of its own, such as random")
+    api_key_env: str | None = option(
+        None, "name of the environment variable that holds the key which clients must send; null asks for none"
+    )
+    allow_remote: bool = option(default=False, meaning="let other machines connect, in plain text")
 
 
 @dataclass

@@ -24,7 +24,7 @@ def run(config: ScoreConfig) -> None:
             finish(folder, report=True)
         return
     spec = chosen_verifier(config.verifier, {})
-    facts, verifier = verifier_facts(spec), load_verifier(spec)
+    facts, verifier = verifier_facts(spec), load_verifier(spec, config.run)
     name = _verdict_name(facts, held)
     with RunFolder.open(config.run, held | {"judges": held.get("judges", {}) | {name: facts}}) as folder:
         judge_missing(folder, name, verifier, WORLDS, Clock())

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from worldsim.data.actions import normalise
 from worldsim.errors import InvalidInput
+from worldsim.experiments.recordings import action_spec, read_split
 from worldsim.experiments.schema import recipe
 
 
@@ -13,7 +15,6 @@ def run(config) -> None:
     import torch
     from tqdm import tqdm
 
-    from worldsim.envs.drawer.physics import ACTION
     from worldsim.models.checkpoint import save_checkpoint
     from worldsim.models.convnet import ConvNetConfig
     from worldsim.training.loop import LoopConfig, train
@@ -21,12 +22,15 @@ def run(config) -> None:
 
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads or torch.get_num_threads())
-    frames, actions = demonstrations(config.data, config.episodes)
-    model = ConvNetConfig(outputs=actions.shape[1]).build().to(config.device)
+    data = Path(config.data)
+    spec = action_spec(data)
+    frames, actions = demonstrations(data, config.episodes)
+    model = ConvNetConfig(outputs=spec.size, frame_size=frames.shape[1]).build().to(config.device)
     out = Path(config.out)
 
     def keep(name: str, steps: int) -> None:
-        facts = {"network": model.describe(), "action": vars(ACTION), "training": {**recipe(config), "steps": steps}}
+        about = {"network": model.describe(), "action": vars(spec), "normalised": True}
+        facts = about | {"training": {**recipe(config), "steps": steps}}
         save_checkpoint(out / name, "policy", {"network": model}, facts)
 
     if 0 in config.save_at:
@@ -40,26 +44,25 @@ def run(config) -> None:
             keep(f"{config.name}-{progress.iteration}", progress.iteration)
 
     loop = LoopConfig(out / f".{config.name}", config.steps, seed=config.seed, device=config.device, recipe=recipe(config))
-    train(Regression(model, frames, actions), loop, watch)
+    train(Regression(model, frames, normalise(actions, spec)), loop, watch)
     keep(config.name, config.steps)
     bar.close()
 
 
-def demonstrations(data: str, episodes: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Frames uint8 `[N, H, W, 3]` and the expert's action in each, float32 `[N, A]`; training seeds only.
+def demonstrations(data: Path, episodes: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Frames uint8 `[N, H, W, 3]` and the action in each, float32 `[N, A]`, of the training split.
+
+    Where an expert said at every frame what to do (state "expert"), that is what is cloned; else what was done.
 
     Raises:
-        InvalidInput: episodes that no expert has labelled, or of another split.
+        InvalidInput: episodes of another split, or frames that are not square.
     """
-    from worldsim.data.splits import require_split
-    from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
-
     frames, actions = [], []
-    for path in trajectory_paths(Path(data) / "train")[:episodes]:
-        trajectory = read_trajectory(path)
-        require_split(trajectory.seed, "train")
-        if "expert" not in trajectory.states:
-            raise InvalidInput(f'{path} has no expert actions (state "expert"); record some with: worldsim collect')
-        frames.append(trajectory.frames[::2])
-        actions.append(trajectory.states["expert"][::2].astype(np.float32))
+    for trajectory in read_split(data, "train", limit=episodes):
+        expert = trajectory.states.get("expert")
+        frames.append(trajectory.frames[:-1] if expert is None else trajectory.frames[::2])
+        actions.append((trajectory.actions if expert is None else expert[::2]).astype(np.float32))
+    height, width = frames[0].shape[1:3]
+    if height != width:
+        raise InvalidInput(f"frames are {height} x {width}, expected squares; import with: worldsim import ... resize=64")
     return np.concatenate(frames), np.concatenate(actions)

@@ -6,15 +6,19 @@ from typing import Any
 
 import numpy as np
 
+from worldsim.data.actions import undo
 from worldsim.registry import POLICIES
 from worldsim.types import ActionSpec, Task
 
 
 class ClonedPolicy:
-    """Actions of a small convolutional network, clipped to the bounds. Its frames must be of the size it was trained on."""
+    """Actions of a small convolutional network, clipped to the bounds. Its frames must be of the size it was trained on.
 
-    def __init__(self, action: ActionSpec, network: Any) -> None:
-        self.action, self._network = action, network
+    `normalised`: the network gives numbers in [-1, 1] that stand for the bounds.
+    """
+
+    def __init__(self, action: ActionSpec, network: Any, *, normalised: bool = False) -> None:
+        self.action, self._network, self._normalised = action, network, normalised
 
     def reset(self, lanes: Sequence[int], tasks: Sequence[Task], seeds: Sequence[int]) -> None:
         """Nothing to forget."""
@@ -25,7 +29,8 @@ class ClonedPolicy:
         Raises:
             InvalidInput: frames of another size.
         """
-        return np.clip(self._network.predict(frames), self.action.low, self.action.high).astype(np.float32)
+        given = self._network.predict(frames)
+        return undo(given, self.action) if self._normalised else np.clip(given, self.action.low, self.action.high).astype(np.float32)
 
 
 @POLICIES.register("cloned")
@@ -43,4 +48,5 @@ class ClonedConfig:
 
         checkpoint = load_checkpoint(self.path, "policy")
         network = checkpoint.fill("network", ConvNetConfig(**checkpoint.config["network"]).build())
-        return ClonedPolicy(ActionSpec(**checkpoint.config["action"]), network.to(self.device))
+        normalised = checkpoint.config.get("normalised", False)
+        return ClonedPolicy(ActionSpec(**checkpoint.config["action"]), network.to(self.device), normalised=normalised)

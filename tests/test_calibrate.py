@@ -394,3 +394,24 @@ def test_results_of_an_older_version_are_still_compared(run, capsys):
     Path(run.path / "results.json").write_text(json.dumps(results | {"schema_version": 3}))
     assert cli.main(["compare", str(run.path)]) == 1
     assert "1 or 2" in capsys.readouterr().err
+
+
+def test_the_list_is_what_people_are_shown(run):
+    from worldsim.experiments import label as page
+    from worldsim.experiments.schema import LabelConfig
+    from worldsim.labelling.deck import deal, read_entries
+
+    assert calibrate(run, "against=human", "count=20") == 0
+    config = LabelConfig(run=str(run.path), rater="anna", episodes=str(run.path / "calibration" / "classifier.episodes.txt"))
+    cards = deal(read_entries(run)[0], page._choice(config), "anna")
+    assert sorted(card.entry.episode for card in cards) == sample_of(run)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("", "names no episode"), ("0-imagined-00\nnobody\n", "names nobody"), (None, "cannot be read")]
+)
+def test_a_list_that_names_no_episode_of_the_run_is_refused(run, tmp_path, capsys, text, words):
+    if text is not None:
+        (tmp_path / "list.txt").write_text(text)
+    assert cli.main(["label", str(run.path), f"episodes={tmp_path / 'list.txt'}", "rater=anna", "open=false"]) == 2
+    assert words in capsys.readouterr().err

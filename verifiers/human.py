@@ -24,7 +24,9 @@ Answers = Mapping[str, Mapping[str, str]]  # y, n or u by what was shown and by 
 
 
 class Human:
-    """Says what raters said: one of them, or the majority of those who could tell. Nobody's label leaves an episode unscored, as does a tie."""
+    """Says what raters said: one of them, or the majority of those who could tell; a tie, like no label, is unscored."""
+
+    revisable = True  # people label more, and change their minds
 
     def __init__(self, answers: Answers, rater: str | None = None) -> None:
         self._answers, self._rater = answers, rater
@@ -64,11 +66,13 @@ class HumanConfig:
             UnknownName: a rater who gave none.
         """
         if not self.labels:
-            raise InvalidInput("the judge human reads labels; type: worldsim score RUN verifier=human, or {name: human, labels: RUN_OR_FILE}")
+            raise InvalidInput("human judges by labels; type: worldsim score RUN verifier=human, or {name: human, labels: RUN_OR_FILE}")
         answers: dict[str, dict[str, str]] = {}
         raters: set[str] = set()
         for label in _labels(self.labels):
-            answers.setdefault(label.content, {})[label.rater] = label.answer
+            given = answers.setdefault(label.content, {})
+            same = given.get(label.rater, label.answer) == label.answer
+            given[label.rater] = label.answer if same else "u"  # two episodes that look alike, labelled differently by one person
             raters.add(label.rater)
         if not raters:
             raise InvalidInput(f"nobody has labelled {self.labels} yet; type: worldsim label {self.labels}")
@@ -88,6 +92,7 @@ def _labels(source: str) -> Iterable[Label]:
     labels = []
     for row in read_labels(source):
         if row.content is None:
-            raise InvalidInput(f"{row.where}, column content: it is empty, so nobody knows what was shown; type: worldsim label RUN import={source}")
+            advice = f"type: worldsim label RUN import={source}"
+            raise InvalidInput(f"{row.where}, column content: it is empty, so nobody knows what was shown; {advice}")
         labels.append(row.label(row.content))
     return labels

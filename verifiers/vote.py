@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from worldsim.errors import InvalidInput, UnknownName
@@ -22,6 +23,7 @@ class Vote:
 
     def __init__(self, members: dict[str, Verifier], rule: str, quorum: int) -> None:
         self._members, self._rule, self._quorum = members, rule, quorum
+        self.revisable = any(getattr(member, "revisable", False) for member in members.values())
 
     def judge(self, trajectories: Sequence[Trajectory]) -> list[Verdict]:
         """One verdict each; the details hold every member's score and reason, and how many could not tell."""
@@ -78,6 +80,22 @@ class VoteConfig:
         """What the vote depends on beside its options: what each member depends on."""
         return {"of": [part_facts(VERIFIERS, member) | {"name": part_name(member)} for member in self.of]}
 
+    def build(self, run: str | Path | None = None) -> Vote:
+        """Load every member; `run` is the run that is judged, for those who must know it."""
+        return Vote({part_name(member): load_verifier(member, run) for member in self.of}, self.rule, self.votes_needed)
+
+    def in_run(self, path: str | Path) -> "VoteInRun":
+        """This vote for the run at `path`."""
+        return VoteInRun(self, path)
+
+
+@dataclass(frozen=True)
+class VoteInRun:
+    """A vote whose members are told the run that they judge."""
+
+    vote: VoteConfig
+    run: str | Path
+
     def build(self) -> Vote:
         """Load every member."""
-        return Vote({part_name(member): load_verifier(member) for member in self.of}, self.rule, self.votes_needed)
+        return self.vote.build(self.run)

@@ -132,12 +132,15 @@ def _said(value: Any) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
-def load_verifier(spec: Any = "classifier") -> Any:
-    """A verifier by name, path, mapping with `name`, config or object.
+def load_verifier(spec: Any = "classifier", run: str | Path | None = None) -> Any:
+    """A verifier by name, path, mapping with `name`, config or object. One whose config has `in_run` is told the run folder that it judges.
 
     Raises:
         UnknownName: no such verifier.
     """
+    if run is not None and isinstance(spec, str | Path | Mapping):
+        spec = _config(VERIFIERS, *_resolve(VERIFIERS, spec))
+        spec = spec.in_run(run) if hasattr(spec, "in_run") else spec
     return _part(VERIFIERS, spec)
 
 
@@ -146,11 +149,11 @@ def load_truth(spec: Any = "drawer") -> Any:
     return _part(TRUTHS, spec)
 
 
-def load_task(name: Any = "drawer") -> Task:
-    """A task by name, from a file of starts, or the folder of recorded episodes whose first frames it starts from.
+def load_task(name: Any = "drawer", camera: str | None = None) -> Task:
+    """A task by name, from a file of starts, or the folder of recorded episodes whose first frames (of `camera`) it starts from.
 
     Raises:
-        UnknownName: none of them.
+        UnknownName: none of them, or episodes without that camera.
         DamagedFile: a file that holds no starts.
     """
     if isinstance(name, Task):
@@ -160,7 +163,7 @@ def load_task(name: Any = "drawer") -> Task:
     from worldsim.data.tasks import read_starts, recorded_task
 
     if Path(name).is_dir():
-        return recorded_task(name)
+        return recorded_task(name, camera)
     if Path(name).is_file():
         return read_starts(Path(name))
     raise UnknownName(f'unknown task "{name}" (no such name, no such folder); {did_you_mean(str(name), TASKS.names())}')
@@ -181,7 +184,10 @@ def part_checkpoint(registry: Registry, spec: Any) -> dict[str, Any] | None:
         DamagedFile: `config.json` is not JSON.
     """
     name, options = _resolve(registry, spec)
-    path = asdict(_config(registry, name, options)).get("path")
+    config = _config(registry, name, options)
+    if hasattr(config, "facts"):  # somebody else's checkpoint, whose config.json says other things
+        return None
+    path = asdict(config).get("path")
     folder = path and (shipped_folder(KINDS[registry.kind], path) or Path(path))
     if not folder or not (folder / "config.json").is_file():
         return None
@@ -193,19 +199,19 @@ def part_checkpoint(registry: Registry, spec: Any) -> dict[str, Any] | None:
 def part_facts(registry: Registry, spec: Any) -> dict[str, Any]:
     """What a part given by name, path or mapping depends on, as JSON: its registered name, its options, the hash of its checkpoint.
 
-    A part that is made of others says what these depend on in `facts()` of its config, which replaces the options of the same names.
+    A part that reads a checkpoint of another project says itself what identifies it: its config has `facts() -> dict`, in which `sha256`
+    stands for `path`, and other values for the options of the same name. Options that change no episode are listed in its `incidental`.
 
     Raises:
         UnknownName, InvalidInput, DamagedFile: as `part_checkpoint`.
     """
     name, options = _resolve(registry, spec)
-    checkpoint = part_checkpoint(registry, spec)
-    ignored = ("device", "path") if checkpoint else ("device",)  # where a checkpoint lies does not change it
+    checkpoint, config = part_checkpoint(registry, spec), _config(registry, name, options)
+    found = config.facts() if hasattr(config, "facts") else {"sha256": checkpoint["sha256"]} if checkpoint else {}
+    ignored = {"device", *(["path"] if found else []), *getattr(config, "incidental", ())}  # where a checkpoint lies does not change it
     facts = {"name": name, **{key: value for key, value in options.items() if key not in ignored}}
-    adapters = {"adapters": found} if registry is POLICIES and (found := _adapters(spec)) else {}
-    config = _config(registry, name, options)
-    facts |= config.facts() if hasattr(config, "facts") else {}
-    return facts | adapters | ({"sha256": checkpoint["sha256"]} if checkpoint else {})
+    adapters = {"adapters": given} if registry is POLICIES and (given := _adapters(spec)) else {}
+    return facts | adapters | found
 
 
 def part_members(registry: Registry, spec: Any) -> list[Any]:

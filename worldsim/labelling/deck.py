@@ -43,12 +43,16 @@ class Card:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which episodes are to be labelled: their world, how many (None is all), and the seed; and whether a true clip stands beside."""
+    """Which episodes are to be labelled: their world, how many (None is all), and the seed; and whether a true clip stands beside.
+
+    `only` are ids of the episodes to choose from; None is all.
+    """
 
     world: str = "imagined"
     count: int | None = None
     seed: int = 0
     layout: str = "single"
+    only: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         if self.layout == "pair" and self.world != "imagined":
@@ -74,7 +78,8 @@ def _who(metadata: dict[str, Any]) -> dict[str, str]:
 def chosen(entries: Iterable[Entry], choice: Choice) -> list[Entry]:
     """The episodes to label, the same for every rater. Those that broke off are left out: nobody can tell how they would have ended."""
     worlds = WORLDS if choice.world == BOTH else (choice.world,)
-    fitting = [entry for entry in entries if entry.world in worlds and not entry.fault]
+    asked = [entry for entry in entries if choice.only is None or entry.episode in choice.only]
+    fitting = [entry for entry in asked if entry.world in worlds and not entry.fault]
     return sorted(fitting, key=lambda entry: digest_of(["chosen", choice.seed, entry.episode]))[: choice.count]
 
 

@@ -84,7 +84,7 @@ class Label:
                 raise InvalidInput(f"its schema is not {SCHEMA}")
             label = cls(episode, answer=details.pop("label"), **details)
         except (InvalidInput, KeyError, TypeError) as error:
-            raise DamagedFile(f"a verdict on episode {printable(episode)} is no label ({error}); delete its line and label again") from error
+            raise DamagedFile(f"a verdict on episode {printable(episode)} is no label ({error}); delete its line") from error
         if verdict.score != SCORES[label.answer]:
             raise DamagedFile(f"episode {printable(episode)} has label {label.answer} and score {verdict.score}; delete that line")
         return label

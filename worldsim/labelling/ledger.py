@@ -67,7 +67,7 @@ def opened(run: RunFolder, rater: str) -> Iterator[Ledger]:
     check_rater(rater)
     for other in raters_of(run):
         if other != rater and other.casefold() == rater.casefold():
-            raise InvalidInput(f'rater "{printable(rater)}" differs from "{printable(other)}" in capitals only; type rater="{printable(other)}"')
+            raise InvalidInput(f'rater "{printable(rater)}" is "{printable(other)}" in other capitals; type that name or another')
     lock = _locked(run.path / "verdicts" / f".{quote(verifier_of(rater), safe='')}.lock", rater)
     try:
         yield Ledger(run, rater)
@@ -83,5 +83,5 @@ def _locked(file: Path, rater: str) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise WorldsimError(f"{printable(rater)} is labelling this run in another process; end that one, or type another rater=NAME") from error
+        raise WorldsimError(f"{printable(rater)} labels this run in another process; end that one, or type another rater=NAME") from error
     return descriptor

@@ -27,7 +27,14 @@ class LabelServer:
             raise MissingDependency(f'the label page needs {error.name}; type: pip install "worldsim[web]"') from error
         keys = Keys()
         app = label_app(sitting, keys, self.stop)
-        quiet = {"log_level": "warning", "access_log": False, "server_header": False, "lifespan": "off", "ws": "none"}
+        quiet = {
+            "log_level": "warning",
+            "access_log": False,
+            "server_header": False,
+            "proxy_headers": False,
+            "lifespan": "off",
+            "ws": "none",
+        }
         self._server = uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=LEAVE_SECONDS, **quiet))
         self._socket = _listening(port)
         self.port: int = self._socket.getsockname()[1]
@@ -58,5 +65,6 @@ def _listening(port: int) -> socket.socket:
         listener.listen(64)
     except (OSError, OverflowError) as error:
         listener.close()
-        raise InvalidInput(f"port {port} cannot be used ({getattr(error, 'strerror', None) or error}); type port=0 for any free one") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidInput(f"port {port} cannot be used ({reason}); type port=0 for any free one") from error
     return listener

@@ -71,7 +71,7 @@ def summarize(entries: Iterable[Entry], labels: Mapping[str, Mapping[str, Label]
     entries = sorted(entries, key=lambda entry: entry.episode)
     kept = {rater: {e.episode: given[e.episode] for e in entries if e.episode in given} for rater, given in labels.items()}
     kept = {rater: given for rater, given in kept.items() if given}
-    counts = {rater: {answer: Counter(label.answer for label in given.values())[answer] for answer in SCORES} for rater, given in kept.items()}
+    counts = {rater: _counts(given.values()) for rater, given in kept.items()}
     decided = [_decided(entry, kept) for entry in entries]
     done = all(len(given) == len(entries) for given in kept.values())
     return Summary(
@@ -81,6 +81,11 @@ def summarize(entries: Iterable[Entry], labels: Mapping[str, Mapping[str, Label]
         krippendorff_alpha(decided) if len(kept) > 2 else None,
         _disagreements(entries, kept) if done else None,
     )
+
+
+def _counts(labels: Iterable[Label]) -> dict[str, int]:
+    found = Counter(label.answer for label in labels)
+    return {answer: found[answer] for answer in SCORES}
 
 
 def _decided(entry: Entry, labels: Mapping[str, Mapping[str, Label]]) -> dict[str, str]:

@@ -22,11 +22,11 @@ def summary_tables(summary: Summary) -> list[Table]:
 def summary_notes(summary: Summary) -> Iterator[str]:
     """What stands below the tables, line by line."""
     if summary.disagreements is None and summary.pairs:
-        yield "Disagreements are listed once every rater is done."
+        yield "Disagreements are listed once every rater is done with all clips of this world, count and seed."
     elif summary.disagreements == [] and summary.pairs:
         yield "There is no disagreement."
     if any(not pair.asked_alike for pair in summary.pairs):
-        yield "Some raters were not asked the same question (rule or rubric differ, or are not known): their agreement says less."
+        yield "Some raters were not asked the same question (rule, rubric or layout differ, or are not known): their agreement says less."
 
 
 def _plain(text: str) -> str:
@@ -49,7 +49,8 @@ def _counts(summary: Summary) -> Table:
 
 
 def _agreement(summary: Summary) -> Table:
-    table = _table("Agreement between raters", "raters", "both labelled", "same answer", "95% interval", "both decided", "kappa", "95% interval")
+    headings = ("both labelled", "same answer", "95% interval", "both decided", "kappa", "95% interval")
+    table = _table("Agreement between raters", "raters", *headings)
     for pair in summary.pairs:
         table.add_row(_plain(f"{pair.first}, {pair.second}"), *map(escape, _cells(pair)))
     lines = ["Kappa is Cohen's, over the clips that both called a success or a failure; the same answer may also be: cannot tell."]

@@ -10,6 +10,8 @@ from scipy.stats import norm
 from worldsim.errors import InvalidInput
 from worldsim.statistics.intervals import Interval, wilson_interval
 
+NO_SPREAD = 1e-12  # a variance below this is a rounding
+
 
 class Kappa(NamedTuple):
     """Cohen's kappa with its interval, and the two agreements that it is made of; kappa is None where chance alone would agree always."""
@@ -30,8 +32,8 @@ def cohen_kappa(first: Sequence[Hashable], second: Sequence[Hashable], level: fl
         n (1 - p_e)^4 var = sum_i p_ii [(1 - p_e) - (p_i. + p_.i)(1 - p_o)]^2
                             + (1 - p_o)^2 sum_{i != j} p_ij (p_.i + p_j.)^2 - (p_o p_e - 2 p_e + p_o)^2
 
-    That error is 0 where the raters never disagree, however few cases there are. Then the low end takes the low end of Wilson's interval
-    for `p_o`, with `p_e` held fixed. No end leaves [-1, 1].
+    That error is 0 where the raters never disagree, or one of them gave one answer only, however few cases there are. Then both ends follow
+    from Wilson's interval for `p_o`, with `p_e` held fixed. No end leaves [-1, 1].
 
     Args:
         first: answers of one rater, any number of categories.
@@ -45,18 +47,20 @@ def cohen_kappa(first: Sequence[Hashable], second: Sequence[Hashable], level: fl
     cases, shares = table.sum(), table / table.sum()
     rows, columns = shares.sum(1), shares.sum(0)
     observed, expected = float(np.trace(shares)), float(rows @ columns)
-    wilson = wilson_interval(int(np.trace(table)), int(cases), level)
     if len(table) == 1:
         return Kappa(None, None, observed, expected)
     value = (observed - expected) / (1 - expected)
-    if np.trace(table) == cases:
-        return Kappa(1.0, Interval(max(-1.0, (wilson.low - expected) / (1 - expected)), 1.0), observed, expected)
-    half = float(norm.isf((1 - level) / 2) * (_spread(shares, observed, expected) / cases) ** 0.5)
-    return Kappa(value, Interval(max(-1.0, value - half), min(1.0, value + half)), observed, expected)
+    spread = _spread(shares, observed, expected)
+    if spread < NO_SPREAD:
+        low, high = ((end - expected) / (1 - expected) for end in wilson_interval(int(np.trace(table)), int(cases), level))
+    else:
+        half = float(norm.isf((1 - level) / 2) * (spread / cases) ** 0.5)
+        low, high = value - half, value + half
+    return Kappa(value, Interval(max(-1.0, low), min(1.0, high)), observed, expected)
 
 
 def _spread(shares: np.ndarray, observed: float, expected: float) -> float:
-    """n times the variance of kappa, from the shares `[K, K]` of every pair of answers."""
+    """The count times the variance of kappa, from the shares `[K, K]` of every pair of answers."""
     rows, columns = shares.sum(1), shares.sum(0)
     agreeing = np.diag(shares) * ((1 - expected) - (rows + columns) * (1 - observed)) ** 2
     off = shares * (columns[:, None] + rows[None, :]) ** 2
@@ -77,7 +81,7 @@ def _table(first: Sequence[Hashable], second: Sequence[Hashable]) -> np.ndarray:
 
 
 def krippendorff_alpha(cases: Sequence[Mapping[str, Hashable]]) -> float | None:
-    """Krippendorff's alpha for categories, any number of raters, any of them absent from any case; 1 is full agreement, 0 what chance gives.
+    """Krippendorff's alpha for categories, of any number of raters, of whom some may not have answered; 1 is full agreement, 0 chance.
 
     `1 - D_o / D_e` from the coincidences of all ordered pairs of answers within a case, each weighted by 1 / (answers - 1) (Krippendorff,
     Content Analysis, chapter on reliability). Cases with one answer do not count. None where no two answers can be paired, or only one
