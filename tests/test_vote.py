@@ -232,3 +232,22 @@ def test_replay_takes_a_mapping(tiny_run):
     spec = "{name: vote, of: [judge, other judge, none], as: jury}"
     assert cli.main(["replay", "world_model=world", "data=rec", f"verifier={spec}", "out=out"]) == 0
     assert json.loads(Path("out/open_loop.json").read_text())["success_agreement"]["verifier"] == "jury"
+
+
+def test_people_vote_with_judges_on_the_run_that_they_labelled(tiny_run):
+    from worldsim.labelling.label import Label, content_of
+    from worldsim.labelling.ledger import opened
+
+    assert evaluate("run", "judge") == 0
+    run = RunFolder("run")
+    first, *_ = run.episode_ids()
+    with opened(run, "anna") as ledger:
+        ledger.add([Label(first, "anna", "n", content_of(run.episode(first)))])
+    spec = "{name: vote, of: [human, none], quorum: 1, as: people}"
+    assert cli.main(["score", "run", f"verifier={spec}"]) == 0
+    said = run.verdicts("people")
+    assert {episode: verdict.score for episode, verdict in said.items()} == {each: 0.0 if each == first else None for each in said}
+    with opened(run, "anna") as ledger:  # she changes her mind, and the vote is taken again
+        ledger.add([Label(first, "anna", "y", content_of(run.episode(first)))])
+    assert cli.main(["score", "run", f"verifier={spec}"]) == 0
+    assert run.verdicts("people")[first].score == 1.0

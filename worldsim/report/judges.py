@@ -13,7 +13,7 @@ from worldsim.types import Verdict
 
 
 def judge_rows(run: RunFolder, outcomes: Sequence[Outcome], ranked: Sequence[str]) -> list[dict[str, Any]]:
-    """One row for the run's own judge and then one per judge with a scored imagined episode, then by name; policies in the order of `ranked`.
+    """A row for the run's own judge, then one per judge with a scored imagined episode, by name; policies in the order of `ranked`.
 
     Kendall's tau is between the rates of this judge and of the run's own over the episodes that both scored; r and MMRV are against the
     true rates. A rate is over the episodes that this judge scored, which may be few and chosen (labels of a sample).
