@@ -134,12 +134,15 @@ def _said(value: Any) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
-def load_verifier(spec: Any = "classifier") -> Any:
-    """A verifier by name, path, mapping with `name`, config or object.
+def load_verifier(spec: Any = "classifier", run: str | Path | None = None) -> Any:
+    """A verifier by name, path, mapping with `name`, config or object. One whose config has `in_run` is told the run folder that it judges.
 
     Raises:
         UnknownName: no such verifier.
     """
+    if run is not None and isinstance(spec, str | Path | Mapping):
+        spec = _config(VERIFIERS, *_resolve(VERIFIERS, spec))
+        spec = spec.in_run(run) if hasattr(spec, "in_run") else spec
     return _part(VERIFIERS, spec)
 
 
@@ -211,6 +214,12 @@ def part_facts(registry: Registry, spec: Any) -> dict[str, Any]:
     facts = {"name": name, **{key: value for key, value in options.items() if key not in ignored}}
     adapters = {"adapters": given} if registry is POLICIES and (given := _adapters(spec)) else {}
     return facts | adapters | found
+
+
+def part_members(registry: Registry, spec: Any) -> list[Any]:
+    """The parts that a part given by name, path or mapping is made of (`of`), and theirs; itself where it is made of none."""
+    members = getattr(_config(registry, *_resolve(registry, spec)), "of", None)
+    return [each for member in members for each in part_members(registry, member)] if members else [spec]
 
 
 def _part(registry: Registry, spec: Any, *arguments: Any) -> Any:
