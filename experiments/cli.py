@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import Field, fields
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any
 
 from worldsim import __version__
@@ -126,10 +127,11 @@ def _keyed(verb: Verb, arguments: Sequence[str]) -> Iterator[str]:
     for argument in rest:
         if not argument.startswith("--"):
             place = None if "=" in argument else next(places, None)
-            yield f"{place}={argument}" if place else argument
+            key, equals, value = argument.partition("=")
+            yield f"{place}={argument}" if place else f"{_field_name(key)}{equals}{value}"
             continue
         key, equals, value = argument.lstrip("-").partition("=")
-        key = key.replace("-", "_")
+        key = _field_name(key.replace("-", "_"))
         if key not in known:
             raise UnknownName(f'{verb.name} has no key "{key}"; {did_you_mean(key, known)}')
         if not equals:
@@ -137,6 +139,11 @@ def _keyed(verb: Verb, arguments: Sequence[str]) -> Iterator[str]:
         if value is None:
             raise InvalidInput(f"--{key} needs a value; type {key}=VALUE")
         yield f"{key}={value}"
+
+
+def _field_name(key: str) -> str:
+    """The field that a key is kept in: no field can be called `import`, so that one is `import_`."""
+    return f"{key}_" if iskeyword(key) else key
 
 
 def _override(verb: Verb, argument: str) -> str:

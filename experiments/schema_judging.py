@@ -80,7 +80,26 @@ class ScoreConfig:
     """Keys of `worldsim score`."""
 
     run: str = option(REQUIRED, "run folder to judge again")
-    verifier: str | None = option(None, "another judge; null rebuilds the results from the verdicts that are there")
+    verifier: Any = option(None, "another judge, as name, checkpoint or {name: NAME, ...}; null rebuilds from the verdicts that are there")
+
+
+@dataclass
+class LabelConfig:
+    """Keys of `worldsim label`."""
+
+    run: str = option(REQUIRED, "run folder whose clips are labelled")
+    rater: str | None = option(None, "who labels; null is the name you are logged in under")
+    world: str = option("imagined", "whose clips", choices=("imagined", "truth", "both"))
+    layout: str = option("single", "one clip, or beside it the true one from the same start, if any", choices=("single", "pair"))
+    count: int | None = option(None, "label so many clips, chosen by the seed, the same for every rater; null is all", least=1)
+    seed: int = option(0, "which clips are chosen, and each rater's order", least=0)
+    rule: str | None = option(None, "when a clip is a success; null takes the run's, else last_step", choices=("last_step", "ever"))
+    rubric: str | None = option(None, "what raters are to look for: a text, or a file that holds one")
+    port: int = option(0, "port on this machine's loopback; 0 takes a free one", least=0)
+    open: bool = option(default=True, meaning="open the page in a browser, where there is a screen")
+    summary: bool = option(default=False, meaning="only print who labelled what, and how far raters agree")
+    export: str | None = option(None, "only write all labels, or those of rater, to a file that ends in .csv or .jsonl")
+    import_: str | None = option(None, "only read labels from such a file into the run; typed as import=FILE")
 
 
 @dataclass

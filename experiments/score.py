@@ -18,7 +18,7 @@ def run(config: ScoreConfig) -> None:
     """
     held = RunFolder(config.run).config
     facts = verifier_facts(config.verifier) if config.verifier else held["identity"]["verifier"]
-    verifier = load_verifier(config.verifier) if config.verifier else None
+    verifier = load_verifier(config.verifier, config.run) if config.verifier else None
     with RunFolder.open(config.run, held) as folder:
         if verifier is not None:
             name = _verdict_name(facts, held["identity"]["verifier"])

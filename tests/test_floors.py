@@ -29,6 +29,7 @@ FLOORS = {
     "worldsim.training": 3,
     "worldsim.posttraining": 3,
     "worldsim.report": 3,
+    "worldsim.labelling": 3,
     **{f"worldsim.{room}": 4 for room in ROOMS},
     "worldsim.experiments": 5,
 }

@@ -132,12 +132,15 @@ def _said(value: Any) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
-def load_verifier(spec: Any = "classifier") -> Any:
-    """A verifier by name, path, mapping with `name`, config or object.
+def load_verifier(spec: Any = "classifier", run: str | Path | None = None) -> Any:
+    """A verifier by name, path, mapping with `name`, config or object. One whose config has `in_run` is told the run folder that it judges.
 
     Raises:
         UnknownName: no such verifier.
     """
+    if run is not None and isinstance(spec, str | Path | Mapping):
+        spec = _config(VERIFIERS, *_resolve(VERIFIERS, spec))
+        spec = spec.in_run(run) if hasattr(spec, "in_run") else spec
     return _part(VERIFIERS, spec)
 
 

@@ -19,23 +19,27 @@ from worldsim.statistics.comparison import compact_letters, holm, mcnemar_exact
 from worldsim.statistics.few_policies import PermutationTest, drop_one, fisher_z_interval, permutation_test
 from worldsim.statistics.intervals import Interval, clopper_pearson_interval, jeffreys_interval, student_interval, wilson_interval
 from worldsim.statistics.published import lattice_count, mmrv_bound
+from worldsim.statistics.raters import Kappa, cohen_kappa, krippendorff_alpha
 from worldsim.statistics.same_rate import KruskalWallis, kruskal_wallis
 
 __all__ = [
     "Band",
     "Interval",
+    "Kappa",
     "KruskalWallis",
     "NoiseCeiling",
     "PermutationTest",
     "agreement_intervals",
     "bias",
     "clopper_pearson_interval",
+    "cohen_kappa",
     "compact_letters",
     "drop_one",
     "fisher_z_interval",
     "holm",
     "jeffreys_interval",
     "kendall",
+    "krippendorff_alpha",
     "kruskal_wallis",
     "lattice_count",
     "mcnemar_exact",
