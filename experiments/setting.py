@@ -177,10 +177,11 @@ def check_verifier_frames(spec: str, world: WorldSpec) -> None:
         InvalidInput: with both sizes.
     """
     checkpoint = part_checkpoint(VERIFIERS, spec)
-    size = checkpoint["network"]["frame_size"] if checkpoint else world.height
-    if (size, size) != (world.height, world.width):
+    seen = checkpoint.get("network", {}) if checkpoint else {}
+    height, width = seen.get("height", world.height), seen.get("width", world.width)
+    if (height, width) != (world.height, world.width):
         raise InvalidInput(
-            f'verifier "{spec}" judges frames of {size} x {size}, expected {world.height} x {world.width}; train one on them'
+            f'verifier "{spec}" judges frames of {height} x {width}, expected {world.height} x {world.width}; train one on them'
         )
 
 
