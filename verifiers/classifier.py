@@ -110,7 +110,7 @@ class ClassifierConfig:
         kept = card["band"] if self.threshold is None else []
         band = list(kept if self.band is None else self.band) or [threshold, threshold]
         rule = self.rule or card["rule"]
-        if not 0 < threshold < 1:
+        if not 0 <= threshold <= 1:
             raise InvalidInput(f"threshold is {threshold}, expected a probability between 0 and 1 such as 0.5")
         if len(band) != 2 or not 0 <= band[0] <= threshold <= band[1]:
             raise InvalidInput(f"band is {band}, expected two probabilities with the threshold ({threshold:.3g}) between them")

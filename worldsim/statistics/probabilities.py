@@ -87,9 +87,9 @@ def choose_band(probabilities: np.ndarray, labels: np.ndarray, threshold: float,
     if not 0 <= most_wrong < 1:
         raise InvalidInput(f"a share of wrong answers of {most_wrong} is none; give a number from 0 to below 1, such as 0.01")
     p, truth = _checked(probabilities, labels)
-    high = _edge(p[p >= threshold], ~truth[p >= threshold], most_wrong, threshold)
-    low = 1 - _edge(1 - p[p < threshold], truth[p < threshold], most_wrong, 1 - threshold)
-    return AbstentionBand(min(low, threshold), max(high, threshold))
+    lows = (value for value in (threshold, *np.unique(p[p < threshold])[::-1]) if _wrong(truth[p < value]) <= most_wrong)
+    highs = (value for value in (threshold, *np.unique(p[p > threshold])) if _wrong(~truth[p >= value]) <= most_wrong)
+    return AbstentionBand(float(next(lows)), float(next(highs, np.nextafter(p.max(), 2.0))))
 
 
 def centred(probability: float, threshold: float) -> float:
@@ -104,16 +104,9 @@ def probability_of(logits: np.ndarray, temperature: float) -> np.ndarray:
     return expit(np.asarray(logits, np.float64) / temperature)
 
 
-def _edge(p: np.ndarray, wrong: np.ndarray, most_wrong: float, start: float) -> float:
-    """The least value, `start` at least, at or above which at most that share is wrong; just above all where there is none such."""
-    order = np.argsort(-p, kind="stable")
-    values, mistakes = p[order], np.cumsum(wrong[order])
-    whole = np.append(values[1:] != values[:-1], True)[: len(values)]  # equal values are answered alike
-    good = np.flatnonzero(whole & (mistakes <= most_wrong * np.arange(1, len(values) + 1) + 1e-9))
-    if not len(values) or (len(good) and good[-1] == len(values) - 1):
-        return start
-    above = values[good[-1]] if len(good) else np.nextafter(values[0], 2.0)
-    return float(above)
+def _wrong(mistakes: np.ndarray) -> float:
+    """The share of mistakes among answers; none among none."""
+    return float(mistakes.mean()) if len(mistakes) else 0.0
 
 
 def _nearest_half(after: float, upto: float) -> float:
