@@ -10,10 +10,13 @@ import numpy as np
 from worldsim.data.splits import hash_split, require_split, split_folder
 from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
 from worldsim.errors import InvalidInput
+from worldsim.experiments.relived import Moment, Relive
 from worldsim.load import load_verifier
 from worldsim.training.judging import LabelledClips, last_frames
 from worldsim.types import Trajectory, Verdict
 from worldsim.verifiers.state import StateVerifier
+
+Facts = tuple[bool, float, str, bool]  # label, number it was read off, what the clip belongs to, whether it ends where the episode does
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,12 @@ class Gathered:
 
     frames: list[np.ndarray]
     rows: list[np.ndarray]
-    facts: list[tuple[bool, float, str, bool]]
+    facts: list[Facts]
     unlabelled: int = 0
     episodes: int = 0
     count: int = 0
 
-    def add(self, pictures: np.ndarray, rows: np.ndarray, facts: list[tuple[bool, float, str, bool]]) -> None:
+    def add(self, pictures: np.ndarray, rows: np.ndarray, facts: list[Facts]) -> None:
         """Pictures and the clips that show them, `rows` `[n, k]` counted from the first of these pictures."""
         self.frames.append(pictures)
         self.rows.append(rows + self.count)
@@ -74,16 +77,17 @@ class Gathered:
         return LabelledClips(np.concatenate(self.frames), np.concatenate(self.rows), labels, values.astype(float), groups, final)
 
 
-def labelled_clips(source: Source, split: str, every: int, relive: Any = None) -> tuple[LabelledClips, dict[str, int]]:
+def labelled_clips(source: Source, split: str, every: int, relive: Relive | None = None) -> tuple[LabelledClips, dict[str, int]]:
     """The labelled clips of a split and how many episodes were labelled, and how many were not.
 
     A judge that reads the true state labels a clip at every `every`-th step, from the last one back; others label the episode, and so its
-    last clip. `relive(trajectory, ends, k)` may give the same clips as a world model sees them (`worldsim.experiments.relived`).
+    last clip. With `relive`, clips of some of these moments are added as a world model sees them.
 
     Raises:
         InvalidInput: no label at all, episodes of several sizes, or of another split.
     """
     judge, found = source.judge(), Gathered([], [], [])
+    moments: list[tuple[Moment, Facts]] = []
     for start, trajectory in source.episodes(split):
         found.episodes += 1
         ends = list(range(len(trajectory), -1, -every)) if isinstance(judge, StateVerifier) else [len(trajectory)]
@@ -93,10 +97,15 @@ def labelled_clips(source: Source, split: str, every: int, relive: Any = None) -
         if said:
             _add(found, source, trajectory, start, said)
             if relive is not None:
-                _add_relived(found, source, trajectory, start, said, relive)
+                drawn = relive.draw(trajectory, list(said), source.frames).items()
+                moments += [(moment, _facts(trajectory, start, end, said[end])) for end, moment in drawn]
     if not found.facts:
         raise InvalidInput(f"none of the {found.episodes} {split} episodes below {source.data} is labelled by {source.labels}; {ADVICE}")
     _require_one_size(found, source)
+    if moments:
+        clips = relive.imagine([moment for moment, _ in moments], source.frames)
+        rows = np.arange(clips.shape[0] * source.frames).reshape(-1, source.frames)
+        found.add(clips.reshape(-1, *clips.shape[2:]), rows, [facts for _, facts in moments])
     return found.clips(), {"episodes": found.episodes - found.unlabelled, "unlabelled": found.unlabelled}
 
 
@@ -117,14 +126,7 @@ def _add(found: Gathered, source: Source, trajectory: Trajectory, start: str, sa
     found.add(trajectory.frames[used], places.reshape(rows.shape), [_facts(trajectory, start, end, said[end]) for end in said])
 
 
-def _add_relived(found: Gathered, source: Source, trajectory: Trajectory, start: str, said: dict[int, Verdict], relive: Any) -> None:
-    ends, clips = relive(trajectory, list(said), source.frames)
-    if ends:
-        rows = np.arange(len(ends) * source.frames).reshape(len(ends), source.frames)
-        found.add(clips.reshape(-1, *clips.shape[2:]), rows, [_facts(trajectory, start, end, said[end]) for end in ends])
-
-
-def _facts(trajectory: Trajectory, start: str, end: int, verdict: Verdict) -> tuple[bool, float, str, bool]:
+def _facts(trajectory: Trajectory, start: str, end: int, verdict: Verdict) -> Facts:
     """Label, the number it was read off, what the clip belongs to, and whether it ends where the episode does."""
     numbers = [value for name, value in verdict.details.items() if name in trajectory.states]
     return bool(verdict.success), float(numbers[0]) if numbers else float("nan"), start, end == len(trajectory)
