@@ -9,6 +9,7 @@ import numpy as np
 from worldsim.types import Trajectory
 
 BATCH = 25  # moments imagined together
+PAST = 4  # true frames that a model is given before a clip, at most
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Relive:
 
     def draw(self, trajectory: Trajectory, ends: Sequence[int], k: int) -> dict[int, Moment]:
         """Some of the moments `ends`, those that have past enough before their clip."""
-        past = self._model.spec.context
+        past = min(PAST, self._model.spec.context)
         chances = self._rng.random(len(ends))
         drawn = [(end, end - k - past + 1) for end, chance in zip(ends, chances, strict=True) if chance < self._share]
         return {

@@ -8,7 +8,6 @@ import numpy as np
 
 from worldsim.errors import InvalidInput
 from worldsim.registry import VERIFIERS
-from worldsim.statistics import centred, probability_of
 from worldsim.types import Trajectory, Verdict
 
 RULES = ("last_step", "ever")
@@ -32,6 +31,8 @@ class Classifier:
             InvalidInput: frames of another size, or another number of them.
         """
         import torch
+
+        from worldsim.statistics import probability_of
 
         shape = self._network.config
         if clips.shape[1:] != (wanted := (shape.frames, shape.height, shape.width, 3)):
@@ -58,6 +59,8 @@ class Classifier:
         return self._verdict(said[best], "at the end" if ends[best] == last else f"at step {ends[best]}")
 
     def _verdict(self, said: np.ndarray, when: str) -> Verdict:
+        from worldsim.statistics import centred
+
         p, about, (low, high) = float(said[0]), self.card["estimates"], self.card["band"]
         details = {"p": p} | ({about["name"]: float(said[1])} if about else {})
         if low <= p < high:
