@@ -440,13 +440,16 @@ def save_picture_model(folder: Path, kind: str, seed: int = 0):
 
 
 @pytest.mark.slow
-def test_the_frozen_features_are_what_transformers_makes_of_the_pictures(tmp_path):
-    """At the model's own size: normalised as its preprocessing says, one pooled feature each."""
+@pytest.mark.parametrize(
+    ("said", "side"), [({}, 28), ({"crop_size": {"height": 42, "width": 42}}, 42), ({"size": {"shortest_edge": 14}}, 14)]
+)
+def test_the_frozen_features_are_what_transformers_makes_of_the_pictures(tmp_path, said, side):
+    """At the size that its preprocessing cuts to, and scaled as it says: one pooled feature each."""
     from worldsim.models.frozen_features import Frozen
 
     model = save_picture_model(tmp_path, "dinov2").eval()
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.6, 0.7]}))
-    pictures = torch.randint(0, 256, (3, 28, 28, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said | {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.6, 0.7]}))
+    pictures = torch.randint(0, 256, (3, side, side, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in ([0.1, 0.2, 0.3], [0.5, 0.6, 0.7]))
     x = (pictures.permute(0, 3, 1, 2) / 255 - mean) / deviation
     with torch.no_grad():
@@ -459,3 +462,19 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
     (path / "model.safetensors").write_bytes(b"\0" * 64)
     with pytest.raises(DamagedFile, match="damaged or replaced"):
         load_verifier(str(path))
+
+
+def test_a_run_is_learned_from_by_the_labels_that_people_gave_it(tmp_path, capsys):
+    """The command on a run folder, and on recordings beside an exported file: who labelled is kept in the card."""
+    run = judged.labelled_run(tmp_path / "run", range(40))
+    config = train(run, tmp_path / "a", labels="human", steps=1, abstain=0.2, rule="ever")
+    assert (config["training"]["labels"], config["rule"], config["estimates"]) == ("human", "ever", None)
+    assert config["network"]["outputs"] == 1
+    assert "labelled by human" in capsys.readouterr().out
+    low, high = config["band"]
+    assert low <= config["threshold"] <= high
+    assert load_verifier(str(tmp_path / "a")).judge([judged.moving(0)[0]])[0].details["p"] > 0
+    seeds = [*range(12), *range(1_000_000, 1_000_030)]
+    labels = f"{{name: human, labels: {judged.label_file(tmp_path / 'labels.jsonl', seeds)}}}"
+    data = judged.divided(tmp_path / "data", 12, 30, told="nobody")
+    assert train(data, tmp_path / "b", labels=labels, steps=1)["training"]["labels"]["name"] == "human"

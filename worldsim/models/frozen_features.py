@@ -67,12 +67,14 @@ class FeatureHead(nn.Module):
 
 
 class Frozen:
-    """A picture model of transformers: pictures to one pooled feature each. Pictures are resized to the size that it was made for."""
+    """A picture model of transformers: pictures to one pooled feature each, resized and scaled as its own preprocessing says."""
 
     def __init__(self, folder: str) -> None:
-        self.model, self._side = _loaded(folder)
-        self.size = int(self.model.config.hidden_size)
-        self._mean, self._std = (torch.tensor(values).view(1, 3, 1, 1) for values in _scale(folder))
+        self.model = _loaded(folder)
+        said = preprocessing(folder)
+        self.size, self._side = int(self.model.config.hidden_size), _side(said, self.model.config)
+        scale = said.get("image_mean", MEAN), said.get("image_std", STD)
+        self._mean, self._std = (torch.tensor(values).view(1, 3, 1, 1) for values in scale)
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> Tensor:
@@ -100,8 +102,8 @@ def digest_of_model(folder: str) -> str:
     return digest_of([sha256_of(file) for file in files])
 
 
-def _loaded(folder: str) -> tuple[Any, tuple[int, int]]:
-    """The picture part of the model in evaluation, and the size of picture that it takes.
+def _loaded(folder: str) -> Any:
+    """The picture part of the model, in evaluation.
 
     Raises:
         InvalidInput: not a picture model of transformers.
@@ -115,15 +117,28 @@ def _loaded(folder: str) -> tuple[Any, tuple[int, int]]:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InvalidInput(f"features={folder} cannot be read by transformers: {str(error).splitlines()[0]}") from error
     model = getattr(model, "vision_model", model)
-    side = getattr(model.config, "image_size", None)
-    if side is None or not hasattr(model.config, "hidden_size"):
+    if not hasattr(model.config, "hidden_size") or not hasattr(model.config, "image_size"):
         raise InvalidInput(f"features={folder} holds a {type(model).__name__}, expected a picture model such as DINOv2 or CLIP")
     model.requires_grad_(requires_grad=False)
-    return model.eval(), (side, side) if isinstance(side, int) else tuple(side)
+    return model.eval()
 
 
-def _scale(folder: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation per colour that the model's own preprocessing takes off."""
+def preprocessing(folder: str) -> dict[str, Any]:
+    """What `preprocessor_config.json` says; empty where there is none.
+
+    Raises:
+        InvalidInput: it is not JSON.
+    """
     path = Path(folder) / "preprocessor_config.json"
-    said = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return tuple(said.get("image_mean", MEAN)), tuple(said.get("image_std", STD))
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise InvalidInput(f"{path} is not JSON ({error}); get the model again") from error
+
+
+def _side(said: dict[str, Any], config: Any) -> tuple[int, int]:
+    """Height and width of the pictures that the model is given: those after its preprocessing's cut, else the config's."""
+    wanted = said.get("crop_size") or said.get("size") or config.image_size
+    if isinstance(wanted, dict):
+        wanted = wanted.get("shortest_edge") or (wanted["height"], wanted["width"])
+    return (wanted, wanted) if isinstance(wanted, int) else tuple(wanted)
