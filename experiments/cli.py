@@ -21,6 +21,7 @@ from worldsim import __version__
 from worldsim.errors import InvalidInput, UnknownName, WorldsimError
 from worldsim.experiments.schema import REQUIRED, VERBS, Verb
 from worldsim.registry import did_you_mean
+from worldsim.report.printable import printable
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _say(message: object, *, code: int) -> int:
-    print(f"worldsim: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"worldsim: {printable(' '.join(str(message).split()))}", file=sys.stderr)
     return code
 
 

@@ -2,9 +2,9 @@
 
 import getpass
 import os
+import shlex
 import sys
 import webbrowser
-from pathlib import Path
 from typing import Any
 
 from worldsim.errors import InvalidInput
@@ -95,7 +95,7 @@ def _worlds(choice: Choice) -> str:
 
 
 def _question(folder: RunFolder, config: LabelConfig) -> Question:
-    return question(config.rule or str(folder.identity.get("task", {}).get("success_rule", "last_step")), config.rubric)
+    return question(config.rule or str(folder.identity.get("task", {}).get("success_rule", "last_step")), config.rubric, config.layout)
 
 
 def _rater(config: LabelConfig) -> str:
@@ -132,7 +132,7 @@ def _summarize(folder: RunFolder, config: LabelConfig) -> None:
     console.print(*summary_tables(summary))
     for line in summary_notes(summary):
         _say(line)
-    _say(f"to score the run by these labels: worldsim score {Path(folder.path)} verifier=human")
+    _say(f"to score the run by these labels: worldsim score {shlex.quote(str(folder.path))} verifier=human")
 
 
 def _say(line: str) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 
 from worldsim.labelling.deck import Choice, deal, read_entries
+from worldsim.labelling.label import Label, content_of
 from worldsim.labelling.ledger import opened
 from worldsim.labelling.question import Question
 from worldsim.labelling.serve import LabelServer
@@ -56,6 +57,16 @@ def make_run(path: Path, starts: int = 5, worlds: tuple[str, ...] = ("imagined",
                 for start in range(starts):
                     run.add_episode(f"episodesecret-{world[0]}{policy[0]}{start:02d}", clip(policy, world, start, instruction))
     return RunFolder(path)
+
+
+def give(run, rater, answers):
+    """Labels of one rater by episode, as the page would keep them."""
+    with opened(run, rater) as ledger:
+        ledger.add([Label(episode, rater, answer, content_of(run.episode(episode)), 1.5, 2, 3) for episode, answer in answers.items()])
+
+
+def imagined(run):
+    return [entry.episode for entry in read_entries(run)[0] if entry.world == "imagined"]
 
 
 @dataclass

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,7 +20,6 @@ from worldsim.report.printable import printable
 
 HERE = Path(__file__).parent
 FILES = {"": "text/html", "page.js": "text/javascript", "player.js": "text/javascript", "page.css": "text/css"}
-ENDS = {"first": 0, "last": -1}
 
 
 class Answer(BaseModel):
@@ -36,6 +36,8 @@ def label_app(sitting: Sitting, keys: Keys, finish: Callable[[], None]) -> Guard
     """The page of one sitting, behind its guard. `finish` is called when the rater is done with it."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(DamagedFile, _damaged)
+    app.add_exception_handler(OSError, _unwritable)
+    app.add_exception_handler(RequestValidationError, _unreadable)
     _add_files(app)
     _add_cards(app, sitting, keys)
     _add_clips(app, sitting)
@@ -54,11 +56,21 @@ def _damaged(request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": "this clip's file is damaged or gone; end worldsim label and type the command again"}, 410)
 
 
+def _unwritable(request: Request, error: Exception) -> Response:
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    return JSONResponse({"detail": f"this answer is not saved ({reason}); make room and answer again"}, 507)
+
+
+def _unreadable(request: Request, error: Exception) -> Response:
+    return JSONResponse({"detail": "this is no answer"}, 422)  # the framework's own answer repeats what was sent, and breaks over NaN
+
+
 def _add_files(app: FastAPI) -> None:
     """The page itself: a handful of files that ship with worldsim, each under its name and no other."""
     for name, kind in FILES.items():
         content = (HERE / (name or "page.html")).read_bytes()
         app.add_api_route(f"/{name}", lambda content=content, kind=kind: Response(content, media_type=kind), methods=["GET"])
+    app.add_api_route("/favicon.ico", lambda: Response(status_code=204), methods=["GET"])  # browsers ask for one unasked
 
 
 def _add_cards(app: FastAPI, sitting: Sitting, keys: Keys) -> None:
@@ -92,11 +104,12 @@ def _add_clips(app: FastAPI, sitting: Sitting) -> None:
 
     @app.get("/{side}/{id}.mp4")
     def video(side: Literal["clip", "reference"], id: str, request: Request) -> Response:
-        return ranged(sitting.clips.video(_episode(sitting, side, id)), request.headers.get("range"))
+        return ranged(sitting.clip(_episode(sitting, side, id)).video, request.headers.get("range"))
 
     @app.get("/{side}/{id}/{end}.png")
     def still(side: Literal["clip", "reference"], id: str, end: Literal["first", "last"]) -> Response:
-        return Response(sitting.clips.still(_episode(sitting, side, id), ENDS[end]), media_type="image/png")
+        clip = sitting.clip(_episode(sitting, side, id))
+        return Response(clip.first if end == "first" else clip.last, media_type="image/png")
 
 
 def _card(sitting: Sitting, id: str) -> Card:

@@ -59,7 +59,7 @@ def write_labels(path: str | Path, labels: Iterable[Label]) -> None:
     Raises:
         InvalidInput: another suffix.
     """
-    form = _suffix(path)
+    form = suffix_of(path)
     rows = [_cells(label) for label in sorted(labels, key=lambda label: (label.rater, label.episode))]
     if form == ".jsonl":
         text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
@@ -79,7 +79,7 @@ def read_labels(path: str | Path, rater: str | None = None) -> list[Row]:
         UnknownName: no such file.
         InvalidInput: another suffix, or not such a file; the line names the row (a CSV header is row 1) and the column.
     """
-    form, path = _suffix(path), Path(path)
+    form, path = suffix_of(path), Path(path)
     if not path.is_file():
         raise UnknownName(f"there is no file {path} of labels; write one with the columns {','.join((*NEEDED, 'rater'))}")
     try:
@@ -93,7 +93,12 @@ def read_labels(path: str | Path, rater: str | None = None) -> list[Row]:
     return rows
 
 
-def _suffix(path: str | Path) -> str:
+def suffix_of(path: str | Path) -> str:
+    """The suffix of a file of labels, which says how it is written.
+
+    Raises:
+        InvalidInput: none that anybody knows.
+    """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise InvalidInput(f"{path} is neither .csv nor .jsonl; name a file of labels that ends in one of them")

@@ -29,7 +29,7 @@ async function ask(path, body) {
     throw new Error(GONE);
   }
   if (response.ok) return response.json();
-  const said = response.status === 410 ? (await response.json()).detail : `The program refused this (${response.status}).`;
+  const said = [410, 507].includes(response.status) ? (await response.json()).detail : `The program refused this (${response.status}).`;
   throw new Error(said);
 }
 
@@ -58,12 +58,12 @@ async function show(next) {
   at("end").hidden = Boolean(state.card);
   at("keys").hidden = !state.card;
   if (!state.card) return showEnd();
-  const { instruction, before, label } = state.card;
+  const { instruction, place, before, label } = state.card;
   at("instruction").textContent = instruction;
   at("back").disabled = !before;
   at("on").hidden = !label;
   for (const answer of Object.keys(WORDS)) at(`answer-${answer}`).setAttribute("aria-pressed", String(label === answer));
-  say(label ? `You said: ${WORDS[label]}. Answer again to change it.` : "");
+  say(`Clip ${place} of ${state.total}. ${label ? `You said: ${WORDS[label]}. Answer again to change it.` : ""}`);
   await player.show(state.card);
 }
 
@@ -76,7 +76,7 @@ function showEnd() {
     return row;
   });
   at("counts").replaceChildren(...rows);
-  at("finish").focus();
+  at("end-title").focus();
 }
 
 function say(text) {
@@ -129,6 +129,9 @@ document.addEventListener("keydown", (event) => {
   if (!event.repeat) KEYS[key]();
 });
 
+// What was pressed with a pointer lets go of the focus, or the next Space would press it again instead of playing the clip
+document.addEventListener("pointerup", (event) => setTimeout(() => event.target.closest("button, input")?.blur()));
+
 for (const said of Object.keys(WORDS)) at(`answer-${said}`).addEventListener("click", () => answer(said));
 at("back").addEventListener("click", back);
 at("back-end").addEventListener("click", back);
@@ -142,10 +145,10 @@ busy = false;
 step(async () => {
   const about = await ask("/api/sitting");
   csrf = about.csrf;
-  at("rater").textContent = `as ${about.rater}`;
+  at("rater").textContent = `· rater ${about.rater}`;
   at("rule").textContent = about.rule;
   at("rubric").textContent = about.rubric;
   at("rubric-box").hidden = !about.rubric;
-  at("rubric-box").open = Boolean(about.rubric) && about.rubric.length < 400;
+  at("rubric-box").open = Boolean(about.rubric) && about.rubric.length < 400 && innerWidth > 640;
   await show(await ask("/api/card"));
 });

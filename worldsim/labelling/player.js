@@ -31,7 +31,6 @@ export class Player {
     this.#watch(false);
     [this.replays, this.looked] = [0, 0];
     beside.hidden = caption.hidden = !card.reference;
-    caption.hidden = !card.reference;
     screens.classList.toggle("pair", card.reference);
     first.src = `/clip/${card.id}/first.png`;
     last.src = `/clip/${card.id}/last.png`;

@@ -1,4 +1,4 @@
-"""What raters are asked: the instruction, the rule that says when it counts as done, and a rubric. Knows no clips."""
+"""What raters are asked: the rule that says when a task counts as done, a rubric, and what they compare with. Knows no clips."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,11 @@ LONGEST_RUBRIC = 20_000  # characters
 
 @dataclass(frozen=True)
 class Question:
-    """The rule by its name and the rubric as text, empty where there is none. The instruction is each clip's own."""
+    """The rule by its name, the rubric as text (empty where there is none), the layout. The instruction is each clip's own."""
 
     rule: str = "last_step"
     rubric: str = ""
+    layout: str = "single"
 
     @property
     def rule_text(self) -> str:
@@ -28,10 +29,10 @@ class Question:
     @property
     def digest(self) -> str:
         """A short name of the question, kept with every answer, so that answers to different questions are told apart."""
-        return digest_of([self.rule, self.rule_text, self.rubric])
+        return digest_of([self.rule, self.rule_text, self.rubric, self.layout])
 
 
-def question(rule: str, rubric: str | None) -> Question:
+def question(rule: str, rubric: str | None, layout: str = "single") -> Question:
     """The question that a rule and a rubric make; a rubric that names a file is read from it.
 
     Raises:
@@ -47,4 +48,4 @@ def question(rule: str, rubric: str | None) -> Question:
             raise InvalidInput(f"rubric {rubric} is not UTF-8 text ({error.reason} at byte {error.start}); save it in UTF-8") from error
     if len(text) > LONGEST_RUBRIC:
         raise InvalidInput(f"the rubric has {len(text)} characters, expected at most {LONGEST_RUBRIC}; shorten it")
-    return Question(rule, text.strip())
+    return Question(rule, text.strip(), layout)

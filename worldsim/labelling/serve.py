@@ -27,7 +27,14 @@ class LabelServer:
             raise MissingDependency(f'the label page needs {error.name}; type: pip install "worldsim[web]"') from error
         keys = Keys()
         app = label_app(sitting, keys, self.stop)
-        quiet = {"log_level": "warning", "access_log": False, "server_header": False, "lifespan": "off", "ws": "none"}
+        quiet = {
+            "log_level": "warning",
+            "access_log": False,
+            "server_header": False,
+            "proxy_headers": False,
+            "lifespan": "off",
+            "ws": "none",
+        }
         self._server = uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=LEAVE_SECONDS, **quiet))
         self._socket = _listening(port)
         self.port: int = self._socket.getsockname()[1]

@@ -3,15 +3,18 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from threading import Lock
 
-from worldsim.labelling.clips import Clips
+from worldsim.labelling.clips import Clip, clip_of
 from worldsim.labelling.deck import Card
 from worldsim.labelling.label import SCORES, Label, content_of
 from worldsim.labelling.ledger import Ledger
 from worldsim.labelling.question import Question
 from worldsim.report.printable import printable
 from worldsim.report.run_folder import RunFolder
+
+KEPT = 16  # clips held in memory
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Sitting:
         self._cards = list(cards)
         self._by_id = {card.id: card for card in self._cards}
         self._lock = Lock()
-        self.clips = Clips(run.episode)
+        self._clips = lru_cache(KEPT)(lambda episode: clip_of(run.episode(episode)))
         self._answers = {card.id: label.answer for card in self._cards if (label := self._given(card))}
 
     def _given(self, card: Card) -> Label | None:
@@ -82,27 +85,34 @@ class Sitting:
         """The last card in the order."""
         return self._cards[-1]
 
+    def clip(self, episode: str) -> Clip:
+        """What is shown of an episode.
+
+        Raises:
+            DamagedFile: it cannot be read any more.
+        """
+        return self._clips(episode)
+
     def shown(self, card: Card) -> Shown:
         """What the page is told of a card.
 
         Raises:
             DamagedFile: its episode cannot be read any more.
         """
-        trajectory = self._run.episode(card.entry.episode)
         neighbours = [self._cards[place].id if 0 <= place < self.total else None for place in (card.place - 2, card.place)]
-        instruction = printable(trajectory.metadata.get("instruction") or trajectory.task_id)
+        instruction = printable(self.clip(card.entry.episode).instruction)
         return Shown(card.id, card.place, instruction, card.reference is not None, self._answers.get(card.id), *neighbours)
 
     def record(self, card: Card, answer: str, seconds: float, replays: int) -> None:
-        """Keep an answer; it is on disk when this returns.
+        """Keep an answer, with the hash of what was shown; it is on disk when this returns.
 
         Raises:
             InvalidInput: an answer or a number that cannot be one.
             DamagedFile: the episode cannot be read any more.
+            OSError: the answer cannot be written; it does not count then.
         """
         episode = card.entry.episode
-        content = content_of(self._run.episode(episode))
-        label = Label(episode, self.rater, answer, content, round(seconds, 2), replays, card.place, self.question.digest)
+        label = Label(episode, self.rater, answer, self.clip(episode).content, round(seconds, 2), replays, card.place, self.question.digest)
         with self._lock:
             self._ledger.add([label])
             self._answers[card.id] = answer

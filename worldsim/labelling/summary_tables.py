@@ -22,11 +22,11 @@ def summary_tables(summary: Summary) -> list[Table]:
 def summary_notes(summary: Summary) -> Iterator[str]:
     """What stands below the tables, line by line."""
     if summary.disagreements is None and summary.pairs:
-        yield "Disagreements are listed once every rater is done."
+        yield "Disagreements are listed once every rater is done with all clips of this world, count and seed."
     elif summary.disagreements == [] and summary.pairs:
         yield "There is no disagreement."
     if any(not pair.asked_alike for pair in summary.pairs):
-        yield "Some raters were not asked the same question (rule or rubric differ, or are not known): their agreement says less."
+        yield "Some raters were not asked the same question (rule, rubric or layout differ, or are not known): their agreement says less."
 
 
 def _plain(text: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from worldsim.errors import InvalidInput
 from worldsim.labelling.label import Label, content_of
-from worldsim.labelling.label_file import Row, read_labels, write_labels
+from worldsim.labelling.label_file import Row, read_labels, suffix_of, write_labels
 from worldsim.labelling.ledger import all_labels, opened
 from worldsim.registry import did_you_mean
 from worldsim.report.printable import printable
@@ -19,6 +19,7 @@ def export_labels(run: RunFolder, path: str | Path, rater: str | None = None) ->
     Raises:
         InvalidInput: there are none, or the file is neither .csv nor .jsonl.
     """
+    suffix_of(path)
     held = all_labels(run)
     if not held:
         raise InvalidInput(f"nobody has labelled {run.path} yet; type: worldsim label {run.path}")

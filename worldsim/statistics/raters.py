@@ -10,6 +10,8 @@ from scipy.stats import norm
 from worldsim.errors import InvalidInput
 from worldsim.statistics.intervals import Interval, wilson_interval
 
+NO_SPREAD = 1e-12  # a variance below this is a rounding
+
 
 class Kappa(NamedTuple):
     """Cohen's kappa with its interval, and the two agreements that it is made of; kappa is None where chance alone would agree always."""
@@ -30,8 +32,8 @@ def cohen_kappa(first: Sequence[Hashable], second: Sequence[Hashable], level: fl
         n (1 - p_e)^4 var = sum_i p_ii [(1 - p_e) - (p_i. + p_.i)(1 - p_o)]^2
                             + (1 - p_o)^2 sum_{i != j} p_ij (p_.i + p_j.)^2 - (p_o p_e - 2 p_e + p_o)^2
 
-    That error is 0 where the raters never disagree, however few cases there are. Then the low end takes the low end of Wilson's interval
-    for `p_o`, with `p_e` held fixed. No end leaves [-1, 1].
+    That error is 0 where the raters never disagree, or one of them gave one answer only, however few cases there are. Then both ends follow
+    from Wilson's interval for `p_o`, with `p_e` held fixed. No end leaves [-1, 1].
 
     Args:
         first: answers of one rater, any number of categories.
@@ -45,14 +47,16 @@ def cohen_kappa(first: Sequence[Hashable], second: Sequence[Hashable], level: fl
     cases, shares = table.sum(), table / table.sum()
     rows, columns = shares.sum(1), shares.sum(0)
     observed, expected = float(np.trace(shares)), float(rows @ columns)
-    wilson = wilson_interval(int(np.trace(table)), int(cases), level)
     if len(table) == 1:
         return Kappa(None, None, observed, expected)
     value = (observed - expected) / (1 - expected)
-    if np.trace(table) == cases:
-        return Kappa(1.0, Interval(max(-1.0, (wilson.low - expected) / (1 - expected)), 1.0), observed, expected)
-    half = float(norm.isf((1 - level) / 2) * (_spread(shares, observed, expected) / cases) ** 0.5)
-    return Kappa(value, Interval(max(-1.0, value - half), min(1.0, value + half)), observed, expected)
+    spread = _spread(shares, observed, expected)
+    if spread < NO_SPREAD:
+        low, high = ((end - expected) / (1 - expected) for end in wilson_interval(int(np.trace(table)), int(cases), level))
+    else:
+        half = float(norm.isf((1 - level) / 2) * (spread / cases) ** 0.5)
+        low, high = value - half, value + half
+    return Kappa(value, Interval(max(-1.0, low), min(1.0, high)), observed, expected)
 
 
 def _spread(shares: np.ndarray, observed: float, expected: float) -> float:
