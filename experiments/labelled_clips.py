@@ -16,6 +16,7 @@ from worldsim.training.judging import LabelledClips, last_frames
 from worldsim.types import Trajectory, Verdict
 from worldsim.verifiers.state import StateVerifier
 
+ADVICE = "name who knows: labels=state of recordings of the truth, labels=human of a labelled run, labels=recorded of data with flags"
 Facts = tuple[bool, float, str, bool]  # label, number it was read off, what the clip belongs to, whether it ends where the episode does
 
 
@@ -107,9 +108,6 @@ def labelled_clips(source: Source, split: str, every: int, relive: Relive | None
         rows = np.arange(clips.shape[0] * source.frames).reshape(-1, source.frames)
         found.add(clips.reshape(-1, *clips.shape[2:]), rows, [facts for _, facts in moments])
     return found.clips(), {"episodes": found.episodes - found.unlabelled, "unlabelled": found.unlabelled}
-
-
-ADVICE = "name who knows: labels=state of recordings of the truth, labels=human of a labelled run, labels=recorded of data with flags"
 
 
 def _until(trajectory: Trajectory, end: int) -> Trajectory:
