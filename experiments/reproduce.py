@@ -71,7 +71,7 @@ def world_model(out: Path, config) -> None:
 
 def judge(out: Path) -> None:
     """The judge of the drawer, which also learns from how the world model draws the last steps. The camera stands still: no shifts."""
-    options = {"world_model": str(out / "world_model" / "self-context"), "relived": 0.04, "every": 2, "shift": 0}
+    options = {"world_model": str(out / "world_model" / "self-context"), "relived": 0.04, "every": 2, "shift": 0, "steps": 2200}
     train_verifier.run(TrainVerifierConfig(data=str(out / "data"), out=str(out / "classifier"), **options))
 
 

@@ -13,6 +13,7 @@ from worldsim.statistics import (
     choose_band,
     choose_threshold,
     fit_temperature,
+    log_loss,
     probability_of,
     wilson_interval,
 )
@@ -85,6 +86,8 @@ def measure(logits: np.ndarray, clips: LabelledClips, chosen: dict[str, Any]) ->
         "false_failure_rate": _rate(~said & truth, truth),
         "calibration_error_before": calibration_error(probability_of(logits, 1.0), clips.labels),
         "calibration_error": calibration_error(p, clips.labels),
+        "log_loss_before": log_loss(logits, clips.labels),
+        "log_loss": log_loss(logits, clips.labels, chosen["temperature"]),
     }
     return found | {"last_frames": _confusion(said[clips.final[answered]], truth[clips.final[answered]])}
 

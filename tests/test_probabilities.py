@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worldsim.errors import InvalidInput
-from worldsim.statistics import calibration_error, centred, choose_band, choose_threshold, fit_temperature, probability_of
+from worldsim.statistics import calibration_error, centred, choose_band, choose_threshold, fit_temperature, log_loss, probability_of
 
 SCORES = st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=2, max_size=30).filter(
     lambda pairs: 0 < sum(label for _, label in pairs) < len(pairs)
@@ -37,6 +37,18 @@ def test_calibration_error_by_hand():
     assert calibration_error([1.0, 0.0], [True, False]) == 0.0
     with pytest.raises(InvalidInput, match="at least one"):
         calibration_error([], [])
+
+
+def test_log_loss_by_hand_and_least_at_the_fitted_temperature():
+    assert log_loss([0.0, np.log(3)], [True, False]) == pytest.approx((np.log(2) + np.log(4)) / 2)
+    assert log_loss([4.0], [True], 2.0) == pytest.approx(np.log1p(np.exp(-2)))
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0, 3, 20_000)
+    labels = rng.random(len(logits)) < probability_of(logits, 2.0)
+    best = fit_temperature(logits, labels)
+    assert log_loss(logits, labels, best) < min(log_loss(logits, labels, best * change) for change in (0.9, 1.1))
+    with pytest.raises(InvalidInput, match="at least one"):
+        log_loss([], [])
 
 
 @pytest.mark.parametrize(

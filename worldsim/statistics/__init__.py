@@ -25,6 +25,7 @@ from worldsim.statistics.probabilities import (
     choose_band,
     choose_threshold,
     fit_temperature,
+    log_loss,
     probability_of,
 )
 from worldsim.statistics.published import lattice_count, mmrv_bound
@@ -34,6 +35,7 @@ from worldsim.statistics.same_rate import KruskalWallis, kruskal_wallis
 __all__ = [
     "probability_of",
     "fit_temperature",
+    "log_loss",
     "choose_threshold",
     "choose_band",
     "centred",

@@ -57,6 +57,18 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int =
     return float(sum(abs(p[places == place].sum() - truth[places == place].sum()) for place in np.unique(places)) / len(p))
 
 
+def log_loss(logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> float:
+    """The mean surprise at the labels, in nats, of a judge with these logits: how dear its confident mistakes are.
+
+    Raises:
+        InvalidInput: nothing there, or of another length.
+    """
+    scaled, truth = np.asarray(logits, np.float64) / temperature, np.asarray(labels, bool)
+    if not len(scaled) or scaled.shape != truth.shape:
+        raise InvalidInput(f"{scaled.shape} logits and {truth.shape} labels, expected as many, and at least one")
+    return float(np.mean(np.logaddexp(0, np.where(truth, -scaled, scaled))))
+
+
 def choose_threshold(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """The probability from which on a judgement is "success": the mean of both classes' rates of mistakes is least there.
 
