@@ -22,6 +22,7 @@ from worldsim.verifiers.classifier import build_network
 from worldsim.verifiers.state import StateVerifier
 
 HALVES = {"calibration": 0.5, "test": 0.5}  # of the held-out episodes: what is chosen on the one is measured on the other
+HELD_OUT_RELIVED = 0.5  # of the held-out moments: what is judged is imagined, so calibration must see it
 CRITERION = "least mean of both classes' rates of mistakes on the calibration half of the held-out episodes"
 
 
@@ -37,18 +38,16 @@ def run(config: TrainVerifierConfig) -> None:
     from worldsim.models.checkpoint import save_checkpoint
 
     use_torch(config.threads, config.device)
-    torch.manual_seed(config.seed)
     source = Source(Path(config.data), config.labels, config.frames, config.held_out)
-    held_out, counts = labelled_clips(source, "validation", config.every)
-    halves = {
-        half: held_out.only(np.array([hash_split(str(group), HALVES, "judge") == half for group in held_out.groups])) for half in HALVES
-    }
+    held_out, counts = labelled_clips(source, "validation", config.every, _relive(config, HELD_OUT_RELIVED))
+    halves = {half: _half(held_out, half) for half in HALVES}
     for half, clips in halves.items():
         clips.require_both(f"held-out ({half} half)")
-    clips, trained = labelled_clips(source, "train", config.every, _relive(config))
+    clips, trained = labelled_clips(source, "train", config.every, _relive(config, config.relived))
     clips.require_both("training")
     print(f"labelled by {config.labels}: {_said(trained, clips)} to learn from, {_said(counts, held_out)} held out")
     estimates = _estimates(source, clips)
+    torch.manual_seed(config.seed)
     model = build_network(_shape(config, clips, outputs=2 if estimates else 1)).to(config.device)
     _learn(config, Judging(model, clips, **_scale(estimates), batch=config.batch, shift=config.shift))
     chosen = calibrate(logits_of(model, halves["calibration"]), halves["calibration"].labels, config.abstain)
@@ -105,6 +104,11 @@ def logits_of(model: Any, clips: LabelledClips) -> np.ndarray:
     return torch.cat(parts).double().numpy()
 
 
+def _half(clips: LabelledClips, half: str) -> LabelledClips:
+    """The held-out clips that are calibrated on, or those that are measured on; clips of one start stay together."""
+    return clips.only(np.array([hash_split(str(group), HALVES, "judge") == half for group in clips.groups]))
+
+
 def _confusion(said: np.ndarray, truth: np.ndarray) -> dict[str, int]:
     counts = {"true_success": said & truth, "false_success": said & ~truth, "missed": ~said & truth, "true_failure": ~said & ~truth}
     return {name: int(which.sum()) for name, which in counts.items()}
@@ -133,14 +137,14 @@ def _learn(config: TrainVerifierConfig, objective: Judging) -> None:
         train(objective, LoopConfig(where, config.steps, recipe=recipe(config), **keys), watch)
 
 
-def _relive(config: TrainVerifierConfig) -> Any:
+def _relive(config: TrainVerifierConfig, share: float) -> Any:
     """How clips are seen by the world model asked for, if one is."""
     if config.world_model is None:
         return None
     from worldsim.experiments.relived import Relive
     from worldsim.load import load_world_model
 
-    return Relive(load_world_model(config.world_model, device=config.device), config.relived, config.seed)
+    return Relive(load_world_model(config.world_model, device=config.device), share, config.seed)
 
 
 def _estimates(source: Source, clips: LabelledClips) -> dict[str, Any] | None:
