@@ -196,11 +196,11 @@ def check_verifier_frames(spec: Any, world: WorldSpec) -> None:
         InvalidInput: with both sizes.
     """
     for member in part_members(VERIFIERS, spec):
-        checkpoint = part_checkpoint(VERIFIERS, member)
-        size = checkpoint["network"]["frame_size"] if checkpoint else world.height
-        if (size, size) != (world.height, world.width):
+        seen = (part_checkpoint(VERIFIERS, member) or {}).get("network", {})
+        height, width = seen.get("height", world.height), seen.get("width", world.width)
+        if (height, width) != (world.height, world.width):
             raise InvalidInput(
-                f'verifier "{part_name(member)}" judges frames of {size} x {size}, expected {world.height} x {world.width}; '
+                f'verifier "{part_name(member)}" judges frames of {height} x {width}, expected {world.height} x {world.width}; '
                 "train one on them"
             )
 

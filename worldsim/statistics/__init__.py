@@ -26,12 +26,30 @@ from worldsim.statistics.correction import (
 )
 from worldsim.statistics.few_policies import PermutationTest, drop_one, fisher_z_interval, permutation_test
 from worldsim.statistics.intervals import Interval, clopper_pearson_interval, jeffreys_interval, student_interval, wilson_interval
+from worldsim.statistics.probabilities import (
+    AbstentionBand,
+    calibration_error,
+    centred,
+    choose_band,
+    choose_threshold,
+    fit_temperature,
+    log_loss,
+    probability_of,
+)
 from worldsim.statistics.published import lattice_count, mmrv_bound
 from worldsim.statistics.raters import Kappa, cohen_kappa, krippendorff_alpha
 from worldsim.statistics.reliability import Bin, Reliability, reliability
 from worldsim.statistics.same_rate import KruskalWallis, kruskal_wallis
 
 __all__ = [
+    "probability_of",
+    "fit_temperature",
+    "log_loss",
+    "choose_threshold",
+    "choose_band",
+    "centred",
+    "calibration_error",
+    "AbstentionBand",
     "Band",
     "Bin",
     "Corrected",
