@@ -193,10 +193,14 @@ def part_checkpoint(registry: Registry, spec: Any) -> dict[str, Any] | None:
 def part_facts(registry: Registry, spec: Any) -> dict[str, Any]:
     """What a part given by name, path or mapping depends on, as JSON: its registered name, its options, the hash of its checkpoint.
 
+    A config with `facts` says itself what identifies it: its defaults and files may count, and how fast it is asked may not.
+
     Raises:
         UnknownName, InvalidInput, DamagedFile: as `part_checkpoint`.
     """
     name, options = _resolve(registry, spec)
+    if hasattr(config := _config(registry, name, options), "facts"):
+        return {"name": name, **config.facts()}
     checkpoint = part_checkpoint(registry, spec)
     ignored = ("device", "path") if checkpoint else ("device",)  # where a checkpoint lies does not change it
     facts = {"name": name, **{key: value for key, value in options.items() if key not in ignored}}
