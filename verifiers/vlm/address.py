@@ -41,7 +41,9 @@ def secret_of(variable: str | None) -> str | None:
     if variable is None:
         return None
     if not isinstance(variable, str) or not re.fullmatch(r"[A-Z][A-Z0-9_]{0,63}", variable):
-XX
+        raise InvalidInput(
+            "api_key_env names no environment variable, expected upper-case letters as in OPENAI_API_KEY, not the key itself"
+        )
     secret = os.environ.get(variable, "")
     if not secret or not secret.isascii() or not secret.isprintable() or secret != secret.strip():
         raise InvalidInput(f"the environment variable {variable} holds no usable key; type: export {variable}=...")

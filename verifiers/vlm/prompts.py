@@ -1,10 +1,10 @@
 """Prompts: versioned files that say what a model is told, how it replies, and how it is best asked. Knows no model and no frames.
 
-name: careful          the name it is known by
-version: 1             raised when the text changes its meaning
-reply: word            word | final_line | subtasks: the form of the reply, which decides how it is read
-settings: {...}        what `frames`, `stride`, `both_orders`, `samples`, `temperature` and `max_tokens` are unless asked for otherwise
-text: |                with {pictures}, {task}, {rubric} and {options} where those go
+A file is YAML with
+- `name` and `version` (a whole number, raised when the text changes its meaning);
+- `reply`: word, final_line or subtasks, the form of the reply, which decides how it is read;
+- `settings`: what frames, stride, both_orders, samples, temperature and max_tokens are unless asked for otherwise;
+- `text`, with {pictures}, {task}, {rubric} and {options} where those go.
 """
 
 import hashlib
