@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from worldsim.errors import InvalidInput
 
 
-def checked_url(url: str, allow_remote: bool) -> str:  # noqa: FBT001
+def checked_url(url: str, *, allow_remote: bool) -> str:
     """A base URL, without the slash at its end.
 
     Raises:

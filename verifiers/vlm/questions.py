@@ -59,7 +59,7 @@ class Opinion:
         p: probability of yes, or the share of sub-tasks that are met; None where the answer says neither.
         reason: why there is no `p`, one line.
         source: "logprobs", "words" or "logits": what `p` was read from.
-        met: which sub-tasks are met, where they were asked for.
+        met: which sub-tasks are said to be met, where they were asked for.
     """
 
     p: float | None

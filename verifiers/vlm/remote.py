@@ -88,7 +88,7 @@ class VlmConfig(Asking):
         import_openai()
         price = None if self.price is None else (float(self.price[0]), float(self.price[1]))
         access = Access(
-            base_url=checked_url(self.base_url, self.allow_remote),
+            base_url=checked_url(self.base_url, allow_remote=self.allow_remote),
             secret=secret_of(self.api_key_env),
             timeout=float(self.timeout),
             retries=self.retries,

@@ -118,7 +118,7 @@ def _split(found: Finding) -> str:
 def _details(hearing: Hearing, by_order: Sequence[Sequence[Finding]], answers: Mapping[str, Answer]) -> dict[str, Any]:
     heard = [answers[question.key] for question in hearing.questions[len(hearing.controls) :]]
     names = ["no_first" if window[0].options[0] == NO else "yes_first" for window in hearing.windows[0]]
-    met = [answer.opinion.met for answer in heard if answer.opinion.met is not None]
+    met = [answer.opinion.met for answer in heard if answer.opinion.met is not None and answer.opinion.p is not None]
     return {
         "p_yes": {name: [window[order].p for window in by_order] for order, name in enumerate(names)},
         "orders_disagree": any(_of_window(window).split for window in by_order),

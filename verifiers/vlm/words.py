@@ -63,9 +63,9 @@ def _subtasks(text: str, parts: int) -> Opinion:
     words = [option(found[name]) for name in names]
     if None in words:
         return Opinion(None, f"sub-task {words.index(None) + 1} is answered with none of the options")
-    if UNSURE in words:
-        return Opinion(None, f"the model cannot tell of sub-task {words.index(UNSURE) + 1}")
     met = tuple(word == YES for word in words)
+    if UNSURE in words:
+        return Opinion(None, f"the model cannot tell of sub-task {words.index(UNSURE) + 1}", met=met)
     return Opinion(sum(met) / parts, met=met)
 
 
