@@ -15,6 +15,7 @@ from worldsim.report.run_folder import RunFolder
 from worldsim.verifiers.vlm.pace import Pace, asked_wait
 from worldsim.verifiers.vlm.remote import VlmConfig
 
+pytestmark = pytest.mark.slow
 KEY = "sk-very-secret-123"
 
 
@@ -414,10 +415,13 @@ def test_the_key_is_sent_and_shown_nowhere(tmp_path, monkeypatch, caplog):
         talks = load_verifier(spec).judge([done()])[0]
         server.script = lambda asked: sent({"error": {"message": f"bad key {KEY}"}}, 401)
         refused = load_verifier(spec).judge([failed("another")])[0]
-    assert all(each.headers["Authorization"] == f"Bearer {KEY}" for each in server.asked)
+    assert all(each.headers["authorization"] == f"Bearer {KEY}" for each in server.asked)
     shown = json.dumps([dict(talks.details), talks.reason, dict(refused.details), refused.reason, part_facts(VERIFIERS, spec)])
     assert KEY not in shown + caplog.text + repr(load_verifier(spec))
     assert "[key]" in shown
+    kept = [file.read_text() for file in (tmp_path / "kept").rglob("*.json")]
+    assert len(kept) == 4
+    assert not [text for text in kept if KEY in text]
     assert "VLM_KEY" not in json.dumps(part_facts(VERIFIERS, spec))
 
 

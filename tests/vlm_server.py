@@ -136,7 +136,7 @@ class VlmServer:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                found = server.answer(body, dict(self.headers), self.path)
+                found = server.answer(body, {name.lower(): value for name, value in self.headers.items()}, self.path)
                 time.sleep(found.delay)
                 try:
                     self.send_response(found.status)

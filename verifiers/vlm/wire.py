@@ -43,14 +43,15 @@ class Wire:
         self._client.close()
 
     def post(self, body: Mapping[str, Any]) -> bytes:
-        """The body of the server's answer.
+        """The body of the server's answer, without the key, should the server repeat it.
 
         Raises:
             NoAnswer: there was none in time, it broke off, is too long, or has another status than success.
         """
         known, more = {key: body[key] for key in ("model", "messages")}, {k: v for k, v in body.items() if k not in ("model", "messages")}
         with self._named(), self._client.chat.completions.with_streaming_response.create(**known, extra_body=more) as response:
-            return self._whole(response.iter_bytes())
+            found = self._whole(response.iter_bytes())
+        return found.replace(self._secret.encode(), b"[key]") if self._secret else found
 
     @contextmanager
     def _named(self) -> Any:
