@@ -289,6 +289,18 @@ def test_what_will_not_get_better_is_asked_once_in_each_form(status):
     assert str(status) in verdict.reason
 
 
+def test_a_dead_server_does_not_take_all_day():
+    with VlmServer(lambda asked: sent({}, 503)) as server:
+        judge = judge_of(server, retries=0, concurrency=1, both_orders=False, give_up=5)
+        verdicts = judge.judge([done(tone=200 + n) for n in range(20)])
+        assert len(server.asked) == 5
+        assert [verdict.success for verdict in verdicts] == [None] * 20
+        assert all(verdict.details["fault"] for verdict in verdicts)
+        assert "not asked" in verdicts[-1].reason
+        server.script = honest
+        assert judge.judge([done()])[0].success is True
+
+
 class Dial:
     """A clock that moves when somebody sleeps."""
 

@@ -134,7 +134,16 @@ CONTRARY = {
 
 
 def judge_of(server, **options):
-    given = {"model": "m", "base_url": server.url, "backoff": 0, "retries": 1, "cache": False, "both_orders": False, "control": False}
+    given = {
+        "model": "m",
+        "base_url": server.url,
+        "backoff": 0,
+        "retries": 1,
+        "cache": False,
+        "both_orders": False,
+        "control": False,
+        "give_up": 1000,
+    }
     return VlmConfig(**given | options).build()
 
 

@@ -10,7 +10,7 @@ from tiny_vlm import logits_by_hand, save_tiny_vlm, tokenizer_of
 from vlm_server import done, episode, failed
 
 from worldsim.errors import DamagedFile, InvalidInput
-from worldsim.load import load_verifier, part_facts
+from worldsim.load import load_verifier, part_checkpoint, part_facts
 from worldsim.registry import VERIFIERS
 from worldsim.verifiers.vlm.local import LocalVlmConfig, spellings_of
 
@@ -119,6 +119,7 @@ def test_what_identifies_it(folder, tmp_path):
     spec = {"name": "vlm-local", "path": str(folder)}
     facts = part_facts(VERIFIERS, spec)
     assert str(folder) not in json.dumps(facts)
+    assert part_checkpoint(VERIFIERS, spec) is None
     assert facts == part_facts(VERIFIERS, spec | {"batch": 7, "device": "cuda"})
     other = save_tiny_vlm(tmp_path / "other", seed=1)
     assert facts != part_facts(VERIFIERS, spec | {"path": str(other)})

@@ -174,14 +174,15 @@ def part_name(spec: Any) -> str:
 
 
 def part_checkpoint(registry: Registry, spec: Any) -> dict[str, Any] | None:
-    """The `config.json` of the checkpoint that a part given by name, path or mapping is read from; None where it reads none.
+    """The `config.json` of the checkpoint of ours that a part given by name, path or mapping is read from; None where it reads none.
 
     Raises:
         UnknownName, InvalidInput: no such part, or a mapping that does not describe one.
         DamagedFile: `config.json` is not JSON.
     """
     name, options = _resolve(registry, spec)
-    path = asdict(_config(registry, name, options)).get("path")
+    config = _config(registry, name, options)
+    path = None if hasattr(config, "facts") else asdict(config).get("path")  # with `facts`, a folder that is no checkpoint of ours
     folder = path and (shipped_folder(KINDS[registry.kind], path) or Path(path))
     if not folder or not (folder / "config.json").is_file():
         return None

@@ -27,6 +27,7 @@ class Access:
         retries: how often a request that failed is made again.
         backoff: seconds before the first of those; each next time twice as long.
         concurrency: requests at once.
+        give_up: after so many questions in a row without an answer, the rest of a batch is not asked.
         price: of 1,000 tokens (in, out), in the user's currency; None where unknown.
     """
 
@@ -36,6 +37,7 @@ class Access:
     retries: int = 3
     backoff: float = 1.0
     concurrency: int = 4
+    give_up: int = 16
     price: tuple[float, float] | None = None
 
 
@@ -45,11 +47,13 @@ class Endpoint:
     def __init__(self, access: Access, sampling: Sampling, cache: Cache, pace: Pace) -> None:
         self._access, self._sampling, self._cache, self._pace = access, sampling, cache, pace
         self._form = 0  # of the forms of a request, the first that this server is known to take
+        self._lost = 0  # questions in a row that nobody answered
 
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """An answer for each question, in their order."""
         kept = [self._kept(question) for question in questions]
         missing = [row for row, answer in enumerate(kept) if answer is None]
+        self._lost = 0
         if missing:
             access = self._access
             with Wire(access.base_url, access.secret, access.timeout) as wire, ThreadPoolExecutor(access.concurrency) as pool:
@@ -65,6 +69,14 @@ class Endpoint:
         return self._answer(question, *found, kept=True) if found else None
 
     def _fresh(self, wire: Wire, question: Question) -> Answer:
+        if self._lost >= self._access.give_up:
+            reason = f"not asked, since {self._access.give_up} questions in a row had no answer from the server"
+            return Answer(Opinion(None, reason), fault=reason)
+        answer = self._asked(wire, question)
+        self._lost = self._lost + 1 if answer.fault else 0  # threads may count one too few; it is no exact number
+        return answer
+
+    def _asked(self, wire: Wire, question: Question) -> Answer:
         started = time.monotonic()
         try:
             reply = self._persistent(wire, question)

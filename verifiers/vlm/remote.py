@@ -35,6 +35,7 @@ class VlmConfig(Asking):
         timeout: seconds for one request.
         retries: how often a failed request is made again.
         backoff: seconds before the first of those, doubling.
+        give_up: after so many questions in a row without an answer, the rest of a batch is not asked; a resumed evaluation asks them.
         price: [in, out] of 1,000 tokens, to have the cost recorded.
         cache: true keeps answers in the user's cache folder, false nowhere, else a folder.
     """
@@ -55,6 +56,7 @@ class VlmConfig(Asking):
     timeout: float = 60.0
     retries: int = 3
     backoff: float = 1.0
+    give_up: int = 16
     price: Any = None
     cache: Any = True
 
@@ -94,6 +96,7 @@ class VlmConfig(Asking):
             retries=self.retries,
             backoff=float(self.backoff),
             concurrency=self.concurrency,
+            give_up=self.give_up,
             price=price,
         )
         endpoint = Endpoint(access, self.sampling(), Cache(cache_folder(self.cache)), pace or Pace(self.requests_per_minute))
@@ -103,7 +106,7 @@ class VlmConfig(Asking):
         self.check()
         if not isinstance(self.model, str) or not self.model.strip():
             raise InvalidInput("model is empty, expected its name on the server; type model: Qwen/Qwen3-VL-8B-Instruct")
-        whole = {"concurrency": (1, 64), "retries": (0, 20), "jpeg_quality": (1, 95), "seed": (0, 2**31)}
+        whole = {"concurrency": (1, 64), "retries": (0, 20), "give_up": (1, 10**6), "jpeg_quality": (1, 95), "seed": (0, 2**31)}
         for name, (low, high) in (whole | {"max_tokens": (1, 10**5)}).items():
             value = self.setting(name) if name == "max_tokens" else getattr(self, name)
             if type(value) is not int or not low <= value <= high:
