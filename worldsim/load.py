@@ -174,15 +174,14 @@ def part_name(spec: Any) -> str:
 
 
 def part_checkpoint(registry: Registry, spec: Any) -> dict[str, Any] | None:
-    """The `config.json` of the checkpoint of ours that a part given by name, path or mapping is read from; None where it reads none.
+    """The `config.json` of the checkpoint that a part given by name, path or mapping is read from; None where it reads none.
 
     Raises:
         UnknownName, InvalidInput: no such part, or a mapping that does not describe one.
         DamagedFile: `config.json` is not JSON.
     """
     name, options = _resolve(registry, spec)
-    config = _config(registry, name, options)
-    path = None if hasattr(config, "facts") else asdict(config).get("path")  # with `facts`, a folder that is no checkpoint of ours
+    path = asdict(_config(registry, name, options)).get("path")
     folder = path and (shipped_folder(KINDS[registry.kind], path) or Path(path))
     if not folder or not (folder / "config.json").is_file():
         return None
@@ -194,14 +193,10 @@ def part_checkpoint(registry: Registry, spec: Any) -> dict[str, Any] | None:
 def part_facts(registry: Registry, spec: Any) -> dict[str, Any]:
     """What a part given by name, path or mapping depends on, as JSON: its registered name, its options, the hash of its checkpoint.
 
-    A config with `facts` says itself what identifies it: its defaults and files may count, and how fast it is asked may not.
-
     Raises:
         UnknownName, InvalidInput, DamagedFile: as `part_checkpoint`.
     """
     name, options = _resolve(registry, spec)
-    if hasattr(config := _config(registry, name, options), "facts"):
-        return {"name": name, **config.facts()}
     checkpoint = part_checkpoint(registry, spec)
     ignored = ("device", "path") if checkpoint else ("device",)  # where a checkpoint lies does not change it
     facts = {"name": name, **{key: value for key, value in options.items() if key not in ignored}}
