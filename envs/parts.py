@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box
 
+from worldsim.data.cameras import camera_of
+from worldsim.data.files import described_in
 from worldsim.errors import DamagedFile, InvalidInput, UnknownName
 from worldsim.options import MODEL_KEYS, ModelKeys, check_choices, model_options
 from worldsim.registry import did_you_mean
@@ -91,7 +93,8 @@ class Keywords:
         if isinstance(name, (str, Path)):
             from worldsim.load import load_task
 
-            return load_task(name)
+            folder = self.world_model if isinstance(self.world_model, (str, Path)) else None
+            return load_task(name, camera_of((folder and described_in(folder)) or {}))
         return name
 
     def _verifier(self) -> Verifier | None:

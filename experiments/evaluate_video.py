@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from worldsim.data.cameras import camera_of
 from worldsim.data.splits import split_folder
 from worldsim.errors import InvalidInput
 from worldsim.experiments.continuations import continue_jointly, continue_stepwise
 from worldsim.experiments.presets import load_preset
+from worldsim.experiments.published_clips import published_clips
 from worldsim.experiments.schema import EvaluateVideoConfig
 from worldsim.experiments.setting import open_model, sampler_facts, use_torch, world_model_facts
 from worldsim.experiments.video_clips import ClipList, choose_clips, read_batch, read_clips, write_clips
@@ -116,11 +118,12 @@ def network_file(metric: str, text: str) -> Any:
 
 
 def chosen_clips(config: EvaluateVideoConfig, protocol: Protocol) -> ClipList:
-    """The clips in the user's list, else those that the protocol chooses; at most `limit` of them."""
-    count = min(config.limit or protocol.clips, protocol.clips)
+    """The clips in the user's list, else the published ones, else those that the protocol chooses; at most `limit` of them."""
+    folder, count = split_folder(config.data, "validation"), min(config.limit or protocol.clips, protocol.clips)
     if config.clips:
         return read_clips(config.clips, protocol.length).first(config.limit or protocol.clips)
-    return choose_clips(split_folder(config.data, "validation"), protocol.length, count, protocol.seed)
+    found = published_clips(folder, protocol.published, protocol.length) if protocol.published else None
+    return found.first(count) if found else choose_clips(folder, protocol.length, count, protocol.seed)
 
 
 def _measure(config: EvaluateVideoConfig, protocol: Protocol, networks: dict[str, Any], clips: ClipList) -> Outcome:
@@ -142,13 +145,14 @@ def _predictions(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Recorded and imagined clips, uint8 `[B, T, H, W, 3]` each, batch by batch; both begin with the given frames."""
     folder, given = split_folder(config.data, "validation"), protocol.given
+    camera = camera_of(world_model_facts(config.world_model)[1])
     proceed = {"ar": continue_stepwise, "nar": continue_jointly}[protocol.mode]
     for begin in range(0, len(clips.clips), config.batch):
         chosen = clips.clips[begin : begin + config.batch]
-        truth, actions = read_batch(folder, chosen, protocol.length)
+        truth, actions = read_batch(folder, chosen, protocol.length, camera)
         before, ahead = actions[:, : given - 1], actions[:, given - 1 :]
         if config.shuffle_actions:
-            ahead = read_batch(folder, _next_ones(clips, begin, len(chosen)), protocol.length)[1][:, given - 1 :]
+            ahead = read_batch(folder, _next_ones(clips, begin, len(chosen)), protocol.length, camera)[1][:, given - 1 :]
         made = proceed(model, truth[:, :given], ahead, [clip.draw_seed(config.seed) for clip in chosen], before)
         yield truth, np.concatenate([truth[:, :given], made], axis=1)
 

@@ -1,12 +1,14 @@
 """`worldsim import`: recordings of a real robot to episode files, with a table of what came through. Knows no format itself."""
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from worldsim.errors import InvalidInput
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from worldsim.data.importing import ImportSummary
+    from worldsim.data.import_summary import ImportSummary
     from worldsim.experiments.schema import ImportConfig
 
 
@@ -15,18 +17,32 @@ def run(config: "ImportConfig") -> "ImportSummary":
     from rich.console import Console
     from tqdm import tqdm
 
-    from worldsim.data.importing import import_recordings
+    from worldsim.data.importing import default_folder, import_recordings
 
+    source = _source(config)
+    out = config.out or default_folder(config.path)
+    options = {key: getattr(config, key) for key in ("limit", "camera", "resize", "views")}
     progress = partial(tqdm, desc="import", unit=" episodes", leave=False, disable=None)
-    summary = import_recordings(
-        config.source, config.path, config.out, limit=config.limit, camera=config.camera, size=config.size, progress=progress
-    )
+    summary = import_recordings(source, config.path, out, progress=progress, **options)
     console = Console(highlight=False)
     console.print(_counts(summary), _ranges(summary))
     for dropped in summary.dropped:
-        console.print(f"dropped {dropped.split}/{dropped.episode}: {dropped.reason}", markup=False, soft_wrap=True)
+        count = f" ({dropped.episodes} episodes)" if dropped.episodes > 1 else ""
+        console.print(f"dropped {dropped.split}/{dropped.episode}{count}: {dropped.reason}", markup=False, soft_wrap=True)
+    for view in summary.views_left_out:
+        about = f"camera {view.camera} left out of {view.episodes} episodes, {view.first} first"
+        console.print(f"{about}: {view.reason}", markup=False, soft_wrap=True)
     console.print(f"episode files and summary.json: {summary.out}", markup=False, soft_wrap=True)
     return summary
+
+
+def _source(config: "ImportConfig") -> str | dict[str, Any]:
+    """The format's name, with what it is told besides."""
+    options = config.options or {}
+    if not isinstance(options, dict):
+        raise InvalidInput(f"options is {options}, expected a mapping; type options='{{rate: 5}}'")
+    told = options | ({"actions": config.actions} if config.actions else {})
+    return {"name": config.source} | told if told else config.source
 
 
 def _counts(summary: "ImportSummary") -> "Table":
@@ -38,13 +54,28 @@ def _counts(summary: "ImportSummary") -> "Table":
         "episodes": f"{summary.episodes} ({splits})",
         "already there": str(summary.kept),
         "repeated": f"{summary.repeated}" + (" (splits are not independent)" if summary.repeated else ""),
-        "dropped": str(len(summary.dropped)),
-        "frames": f"{summary.frames} of {summary.size} x {summary.size}, camera {', '.join(summary.cameras)}",
+        "dropped": str(summary.lost),
+        "frames": f"{summary.frames} of {summary.size[0]} x {summary.size[1]}",
+        "cameras": _cameras(summary),
         "frames per second": f"{summary.fps:g}" + (" (assumed: the recordings do not say)" if summary.fps_assumed else ""),
+        "actions": _meaning(summary),
     }
     for name, value in rows.items():
         table.add_row(name, value)
     return table
+
+
+def _cameras(summary: "ImportSummary") -> str:
+    named = ", ".join(f"{name} (frames)" if name in summary.frames_from else name for name in summary.cameras)
+    missing = sorted({view.camera for view in summary.views_left_out})
+    left_out = f"; {', '.join(missing)} left out of some episodes, see below" if missing else ""
+    return named + ("; others not kept" if summary.views == "none" and len(summary.cameras) > 1 else left_out)
+
+
+def _meaning(summary: "ImportSummary") -> str:
+    action = summary.action
+    known = f"{action.frame} frame, rotation {action.rotation}, gripper {action.gripper}"
+    return "meaning unknown: nobody has described this data set's" if summary.action_unknown else known
 
 
 def _ranges(summary: "ImportSummary") -> "Table":

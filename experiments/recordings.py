@@ -34,16 +34,20 @@ def _recorded(truth: str, folder: Path, episodes: int) -> Path:
     return folder
 
 
-def read_split(data: Path, split: str) -> list[Trajectory]:
-    """The recorded episodes of a split; recordings of real robots that have no such folder give all they have.
+def read_split(data: Path, split: str, camera: str | None = None) -> list[Trajectory]:
+    """The recorded episodes of a split as `camera` saw them; recordings of real robots that have no such folder give all they have.
 
     Raises:
-        InvalidInput: seeds of another split in this folder.
+        InvalidInput: seeds of another split in this folder, or pictures of several sizes.
+        UnknownName: an episode without pictures of that camera.
     """
+    from worldsim.data.cameras import seen_from
     from worldsim.data.splits import require_split, split_folder
     from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
 
-    trajectories = [read_trajectory(path) for path in trajectory_paths(split_folder(data, split))]
+    trajectories = [seen_from(read_trajectory(path), camera) for path in trajectory_paths(split_folder(data, split))]
+    if len(sizes := {trajectory.frames.shape[1:3] for trajectory in trajectories}) > 1:
+        raise InvalidInput(f"the pictures below {data} are of several sizes, {sorted(sizes)}; import them with resize=64 or another size")
     for trajectory in trajectories:
         if trajectory.task_id == "drawer":
             require_split(trajectory.seed, split)

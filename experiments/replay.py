@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from worldsim.data.cameras import camera_of, seen_from
 from worldsim.data.files import write_json
 from worldsim.data.splits import split_folder
 from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
@@ -46,7 +47,7 @@ def run(config: ReplayConfig) -> dict[str, Any]:
 
     use_torch(config.threads, config.device)
     facts, model_config = world_model_facts(config.world_model)
-    recorded = read_recordings(config.data, config.episodes)
+    recorded = read_recordings(config.data, config.episodes, camera_of(model_config))
     if config.check_actions:
         return _check_actions(config, recorded)
     actions = shuffled(recorded) if config.shuffle_actions else [trajectory.actions for trajectory in recorded]
@@ -94,9 +95,9 @@ def _check_actions(config: ReplayConfig, recorded: Sequence[Trajectory]) -> dict
     return check.numbers()
 
 
-def read_recordings(data: str, count: int) -> list[Trajectory]:
-    """The first `count` episodes below `data`, or below its folder `validation` where it has one."""
-    return [read_trajectory(path) for path in trajectory_paths(split_folder(data, "validation"))[:count]]
+def read_recordings(data: str, count: int, camera: str | None = None) -> list[Trajectory]:
+    """The first `count` episodes below `data`, or below its folder `validation` where it has one, as `camera` saw them."""
+    return [seen_from(read_trajectory(path), camera) for path in trajectory_paths(split_folder(data, "validation"))[:count]]
 
 
 def shuffled(recorded: Sequence[Trajectory]) -> list[np.ndarray]:

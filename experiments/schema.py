@@ -16,6 +16,7 @@ from worldsim.experiments.schema_judging import (
     EvaluateVideoConfig,
     ReplayConfig,
     ScoreConfig,
+    ServePolicyConfig,
     StatusConfig,
 )
 from worldsim.experiments.schema_making import (
@@ -42,6 +43,7 @@ __all__ = [
     "EvaluateVideoConfig",
     "ReplayConfig",
     "ScoreConfig",
+    "ServePolicyConfig",
     "StatusConfig",
     "AblateConfig",
     "CollectConfig",
@@ -94,6 +96,7 @@ VERBS = {
         Verb("ablate", AblateConfig, "Compare weight transfers and guidance at a small scale (Vid2World, Table 2)."),
         Verb("reproduce", ReproduceConfig, "Make everything that ships again: data, policies, judge, world model."),
         Verb("weights", WeightsConfig, "Convert official Vid2World or DynamiCrafter checkpoints, or look at one.", ("action", "source")),
+        Verb("serve-policy", ServePolicyConfig, "Let other harnesses ask a policy, over openpi's wire.", ("policy",)),
         Verb("status", StatusConfig, "Say how far a run is.", ("run",)),
         Verb("bench", BenchConfig, "Time a world model on this machine."),
         Verb("doctor", DoctorConfig, "Say what this machine has, what it lacks and what to type."),

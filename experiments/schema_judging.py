@@ -144,6 +144,20 @@ class BenchConfig(EngineKeys):
 
 
 @dataclass
+class ServePolicyConfig:
+    """Keys of `worldsim serve-policy`."""
+
+    policy: Any = option(REQUIRED, "name, checkpoint or mapping with `name` of the policy to serve")
+    host: str = option("127.0.0.1", "address to listen at; another than this machine's own needs allow_remote=true")
+    port: int = option(8000, "port to listen at; 0 takes a free one", least=0)
+    world_model: str | None = option(None, "world whose actions a policy takes that has none of its own, such as random")
+    api_key_env: str | None = option(
+        None, "name of the environment variable that holds the key which clients must send; null asks for none"
+    )
+    allow_remote: bool = option(default=False, meaning="let other machines connect, in plain text")
+
+
+@dataclass
 class DoctorConfig:
     """`worldsim doctor` takes no keys."""
 

@@ -1,6 +1,7 @@
 """The keys of the commands that make things: recordings, world models, policies, judges.."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from worldsim.experiments.options import CPU_OR_CUDA, REQUIRED, SEED, THREADS, option
 
@@ -23,12 +24,21 @@ class CollectConfig:
 class ImportConfig:
     """Keys of `worldsim import`."""
 
-    source: str = option(REQUIRED, "format of the data: rlds or mp4-json")
+    source: str = option(
+        REQUIRED,
+        "format of the recordings: rlds, mp4-json (also called droid), lerobot, csgo, recon, mp4-npz, video-csv, or one of a plug-in",
+    )
     path: str = option(REQUIRED, "folder or file to read")
-    out: str = option(REQUIRED, "folder that the episodes are written to")
+    out: str | None = option(None, "folder that the episodes are written to; null is data/ and the name of the recordings")
     limit: int | None = option(None, "read this many episodes only", least=1)
-    camera: str | None = option(None, "name of the camera; null takes the format's first")
-    size: int = option(64, "height and width of the written frames in pixels", least=1)
+    camera: str | None = option(None, "name of the camera whose pictures become the frames; null takes the format's first")
+    resize: str = option(
+        "64",
+        "size of the written pictures: 64 is a centred square, 240x320 is cut to that, 320x512:pad has black borders, none is as recorded",
+    )
+    views: str = option("all", "whether pictures of the other cameras are kept beside the frames", choices=("all", "none"))
+    options: Any = option(None, "what else the format is told, a mapping: '{rate: 5, rotation: rpy, gripper: absolute}'")
+    actions: str | None = option(None, "which actions, where a data set can give several: vid2world for fractal20220817_data in rlds")
 
 
 @dataclass
@@ -67,6 +77,7 @@ class TrainConfig:
         "drawer", "preset (tiny, drawer, transformer, rt1, csgo, recon), YAML file, or folder of a diffusers video U-Net"
     )
     data: str = option("data/drawer", "folder of recorded episodes, or the name of a true world whose recordings lie in data/NAME")
+    camera: str | None = option(None, "camera whose pictures are learned; null goes on with that of the stage before, else the frames'")
     out: str | None = option(None, "folder that the checkpoints are written to; null is checkpoints/ and the world model's name")
     init: str | None = option(None, "name or folder of the checkpoint to begin from; null takes the stage before this one in `out`")
     autoencoder: str | None = option(None, "autoencoder stage, or folder of a diffusers AutoencoderKL; null takes what `init` brings")

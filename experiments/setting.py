@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from worldsim.data.cameras import camera_of
 from worldsim.data.files import digest_of, sha256_of
 from worldsim.data.tasks import digest_of_starts
 from worldsim.errors import InvalidInput
@@ -56,7 +57,7 @@ def prepare(config: EvaluateConfig) -> Setting:
     world_facts, model_config = world_model_facts(config.world_model)
     judge = verifier_name(config.verifier, model_config)
     judge_facts = verifier_facts(judge)
-    task = _task(config)
+    task = _task(config, camera_of(model_config))
     pinned = _pinned(config)
     sampler = sampler_facts(model_config, config) | pinned | (_engine(config) if pinned else {})
     worlds = {"imagined": [world_facts, sampler]} | ({"truth": [part_facts(TRUTHS, config.truth), pinned]} if config.truth else {})
@@ -193,8 +194,9 @@ def _engine(config: EvaluateConfig) -> dict[str, Any]:
     return {key: getattr(config, key) for key in ("device", "compile", "channels_last")}
 
 
-def _task(config: EvaluateConfig) -> Task:
-    task = load_task(config.task)
+def _task(config: EvaluateConfig, camera: str | None) -> Task:
+    """The task asked for; recordings are seen from the camera that the world model was trained on."""
+    task = load_task(config.task, camera)
     return task if config.horizon is None else replace(task, horizon=config.horizon)
 
 

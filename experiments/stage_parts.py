@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from worldsim.data.cameras import camera_of
 from worldsim.data.files import described_in
 from worldsim.errors import InvalidInput
 from worldsim.experiments.model_presets import ModelPreset
@@ -50,8 +51,7 @@ def parts_before(config: TrainConfig, preset: ModelPreset, frame_size: tuple[int
     from worldsim.models.checkpoint import load_checkpoint
     from worldsim.training.stages import BEFORE
 
-    folders = [_given(config.init)] if config.init else [Path(config.out) / stage for stage in BEFORE[config.stage]]
-    folder = next((folder for folder in folders if _kind_at(folder) is not None), folders[0])
+    folder = _folder_before(config)
     kind = _kind_at(folder)
     if kind == "autoencoder":
         return _begun(config, preset, frame_size, action, _autoencoder_at(folder))
@@ -73,6 +73,21 @@ def parts_before(config: TrainConfig, preset: ModelPreset, frame_size: tuple[int
         )
     print(f"{folder} holds no checkpoint; {config.world_model} begins with random weights")
     return _begun(config, preset, frame_size, action, fresh_autoencoder(preset, frame_size[0]))
+
+
+def camera_before(config: TrainConfig) -> str | None:
+    """The camera that the checkpoint was trained on which this stage begins at; None where there is none or it does not say."""
+    if config.stage == "autoencoder":
+        return None
+    return camera_of(described_in(_folder_before(config)) or {})
+
+
+def _folder_before(config: TrainConfig) -> Path:
+    """The folder that this stage begins at, whether there is a checkpoint in it or not."""
+    from worldsim.training.stages import BEFORE
+
+    folders = [_given(config.init)] if config.init else [Path(config.out) / stage for stage in BEFORE[config.stage]]
+    return next((folder for folder in folders if _kind_at(folder) is not None), folders[0])
 
 
 def _given(init: str) -> Path:
@@ -109,7 +124,7 @@ def _fresh_network(preset: ModelPreset, latent_shape: tuple[int, int, int], acti
         sizes = {"action_size": action_size, "latent_height": height, "latent_width": width, "window": preset.clip - 1}
         return from_folder(preset.folder, causal=False, **sizes)
     if height != width:
-        raise InvalidInput(f"latents are {height} x {width}, and this network takes square ones; import with another size=")
+        raise InvalidInput(f"latents are {height} x {width}, and this network takes square ones; import with resize=64 or another square")
     sizes = {"latent_channels": channels, "latent_size": height, "action_size": action_size}
     return build_network({"network_kind": preset.kind, "network": preset.network | sizes})
 

@@ -13,7 +13,7 @@ from worldsim.experiments.model_presets import ModelPreset, model_preset
 from worldsim.experiments.recordings import action_spec, read_split, recordings_folder
 from worldsim.experiments.schema import TrainConfig, recipe
 from worldsim.experiments.setting import use_torch
-from worldsim.experiments.stage_parts import Parts, distillation, fresh_autoencoder, parts_before, save_stage
+from worldsim.experiments.stage_parts import Parts, camera_before, distillation, fresh_autoencoder, parts_before, save_stage
 
 FOCUS = "opening"  # the state around whose movement clips are drawn more often, where recordings have it
 
@@ -28,6 +28,7 @@ def run(config: TrainConfig) -> None:
     take_device(config.device)
     torch.manual_seed(config.seed)
     config = replace(config, out=config.out or str(Path("checkpoints") / Path(config.world_model).stem))
+    config = replace(config, camera=config.camera or camera_before(config))
     preset = with_overrides(model_preset(config.world_model), config)
     data = recordings_folder(config.data, preset.episodes)
     stage = _train_autoencoder if config.stage == "autoencoder" else _train_network
@@ -59,12 +60,12 @@ def _train_autoencoder(config: TrainConfig, preset: ModelPreset, data: Path) -> 
     from worldsim.training.processes import is_main_process
 
     numbers = _numbers(config, preset)
-    frames = np.concatenate([trajectory.frames[::3] for trajectory in read_split(data, "train")])
+    frames = np.concatenate([trajectory.frames[::3] for trajectory in read_split(data, "train", config.camera)])
     model = fresh_autoencoder(preset, frames.shape[1]).to(config.device)
     _loop(config, preset, numbers, Reconstruction(model, frames, numbers.batch), {})
     if not is_main_process():
         return
-    held_out = np.concatenate([trajectory.frames[::8] for trajectory in read_split(data, "validation")])
+    held_out = np.concatenate([trajectory.frames[::8] for trajectory in read_split(data, "validation", config.camera)])
     parts = np.array_split(held_out, 1 + len(held_out) // 64)
     decibels = float(np.concatenate([psnr(part, reconstruct(model, part)) for part in parts]).mean())
     print(f"held-out PSNR {decibels:.2f} dB")
@@ -80,7 +81,7 @@ def _train_network(config: TrainConfig, preset: ModelPreset, data: Path) -> None
     if preset.objective == "forcing" and config.stage == "self-context":
         raise InvalidInput("self-context needs two streams, forcing has one; type objective=two-stream, or stop at stage=posttrain")
     numbers = _numbers(config, preset)
-    trajectories = read_split(data, "train")
+    trajectories = read_split(data, "train", config.camera)
     height, width = trajectories[0].frames.shape[1:3]
     parts = parts_before(config, preset, (height, width), action_spec(data))
     parts.action.check(np.concatenate([trajectory.actions for trajectory in trajectories]))
@@ -158,7 +159,8 @@ def _loop(config: TrainConfig, preset: ModelPreset, numbers: Any, objective: Any
         recipe={name: getattr(config, name) for name in ("stage", "world_model", "transfer", "norm")}
         | own
         | {name: getattr(preset, name) for name in ("prediction", "schedule", "objective", "action_dropout", "image_dropout", "clip")}
-        | {"batch": numbers.batch},
+        | {"batch": numbers.batch}
+        | ({"camera": config.camera} if config.camera else {}),
     )
     shown = {"desc": f"train {config.stage}", "unit": "step", "mininterval": 1.0, "disable": not is_main_process()}
     with tqdm(total=None if config.seconds else numbers.steps, **shown) as bar:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from worldsim.data.cameras import seen_from
 from worldsim.data.files import digest_of, write_json
 from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
 from worldsim.errors import DamagedFile, InvalidInput
@@ -99,14 +100,14 @@ def read_clips(path: str, length: int) -> ClipList:
     return found
 
 
-def read_clip(folder: Path, clip: Clip, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Frames uint8 `[length, H, W, 3]` of a clip, and the actions float32 `[length - 1, A]` between them.
+def read_clip(folder: Path, clip: Clip, length: int, camera: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Frames uint8 `[length, H, W, 3]` of a clip as `camera` saw it, and the actions float32 `[length - 1, A]` between them.
 
     Raises:
         InvalidInput: the recording has fewer frames.
         DamagedFile: there is no such recording, or not a sound one.
     """
-    recorded = read_trajectory(folder / f"{clip.episode}.h5")
+    recorded = seen_from(read_trajectory(folder / f"{clip.episode}.h5"), camera)
     frames = recorded.frames[clip.begin : clip.begin + length]
     if clip.begin < 0 or len(frames) < length:
         raise InvalidInput(
@@ -115,13 +116,13 @@ def read_clip(folder: Path, clip: Clip, length: int) -> tuple[np.ndarray, np.nda
     return frames, recorded.actions[clip.begin : clip.begin + length - 1]
 
 
-def read_batch(folder: Path, clips: Sequence[Clip], length: int) -> tuple[np.ndarray, np.ndarray]:
+def read_batch(folder: Path, clips: Sequence[Clip], length: int, camera: str | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Frames uint8 `[B, length, H, W, 3]` and actions float32 `[B, length - 1, A]` of several clips.
 
     Raises:
         InvalidInput: recordings of different frame sizes or actions, or as `read_clip`.
     """
-    read = [read_clip(folder, clip, length) for clip in clips]
+    read = [read_clip(folder, clip, length, camera) for clip in clips]
     if len({(frames.shape, actions.shape) for frames, actions in read}) > 1:
         raise InvalidInput(f"the recordings below {folder} differ in frame size or actions; give those of one kind")
     return np.stack([frames for frames, _ in read]), np.stack([actions for _, actions in read])

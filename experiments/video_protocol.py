@@ -22,6 +22,7 @@ class Protocol:
         predicted: frames that the model makes after them.
         clips: how many clips, at most one of each episode.
         seed: what the choice of clips follows from.
+        published: domain whose published clips are taken where the recordings have its names ("csgo"); "" draws them always.
         mode: "ar", frame by frame, or "nar", all predicted frames together.
         scored: frames that count: "all" (with the given ones), "predicted", "last", or a list of numbers.
         video: frames that FVD sees, said likewise.
@@ -36,6 +37,7 @@ class Protocol:
     predicted: int = MISSING
     clips: int = MISSING
     seed: int = 0
+    published: str = ""
     mode: str = "ar"
     scored: Any = "predicted"
     video: Any = "predicted"

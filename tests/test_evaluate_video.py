@@ -14,11 +14,13 @@ from test_metrics import Averages, Gap, script
 
 import worldsim
 from worldsim.data.files import sha256_of
+from worldsim.data.published_splits import published_split
 from worldsim.data.trajectory_file import read_trajectory
 from worldsim.errors import InvalidInput, UnknownName, WorldsimError
 from worldsim.experiments import cli
 from worldsim.experiments.continuations import continue_jointly, continue_stepwise
 from worldsim.experiments.presets import load_preset, preset_names
+from worldsim.experiments.published_clips import published_clips
 from worldsim.experiments.video_clips import choose_clips, read_batch, read_clips, write_clips
 from worldsim.experiments.video_protocol import Protocol
 from worldsim.experiments.video_scores import VideoScores
@@ -120,6 +122,24 @@ def test_clips_are_the_same_in_every_process_and_lie_within_their_episodes(parts
     assert {clip.begin for clips in begins for clip in clips if clip.episode == "0000003"} == {0, 1, 2, 3, 4, 5}
     with pytest.raises(InvalidInput, match="none of the 5 episodes"):
         choose_clips(Path("rec"), 11, 4, seed=0)
+
+
+def test_published_clips_are_taken_where_the_recordings_have_their_names(parts):
+    """The two of the 500 CS:GO clips that begin earliest, and a recording of another name beside them."""
+    begins = published_split("csgo").begins
+    numbers = sorted(sorted(begins, key=begins.get)[:2], key=list(begins).index)
+    tiny.recordings(parts / "csgo", lengths=[begins[number] + 5 for number in numbers] + [9])
+    assert published_clips(parts / "csgo", "csgo", 5) is None
+    for seed, number in enumerate(numbers):
+        (parts / f"csgo/{seed:07d}.h5").rename(parts / f"csgo/hdf5_dm_july2021_{number}.h5")
+    Path("short.yaml").write_text(SHORT + "published: csgo\n")
+    assert evaluate("data=csgo", "out=out", "limit=9") == 0
+    written = json.loads(Path("out/clips.json").read_text())["clips"]
+    assert written == [{"episode": f"hdf5_dm_july2021_{number}", "begin": begins[number]} for number in numbers]
+    assert evaluate("out=drawn") == 0  # none of these names: drawn, as ever
+    assert len(json.loads(Path("drawn/clips.json").read_text())["clips"]) == 4
+    with pytest.raises(UnknownName, match="no published split"):
+        published_clips(parts / "csgo", "recon", 5)
 
 
 def test_a_clip_list_comes_back_from_its_file_or_not_at_all(parts):

@@ -301,7 +301,7 @@ def test_names_are_loaded_with_the_sampler_keywords_and_objects_are_not(monkeypa
     seen = {}
     loaders = type(sys)("worldsim.load")
     loaders.load_world_model = lambda name, **options: seen.update(world_model=(name, options)) or PixelShift()
-    loaders.load_task = lambda name: seen.update(task=name) or shift_task()
+    loaders.load_task = lambda name, camera: seen.update(task=name) or shift_task()
     loaders.load_verifier = lambda name: seen.update(verifier=name) or BrightColumn()
     monkeypatch.setitem(sys.modules, "worldsim.load", loaders)
     sampler = {"steps": 4, "guidance": 1.5, "history": "window", "window": 8, "anchor": "window", "rescale": 0.7, "rescale_over": "frame"}

@@ -21,17 +21,19 @@ ACTION = ActionSpec(names=("x", "y", "z"), low=(-1.0,) * 3, high=(1.0,) * 3, rat
 LEAK = {"latents": 0.0, "levels": 0.0, "actions": 0.0}
 
 
-def world_model(folder: Path, size: int = SIZE, **facts) -> Path:
+def world_model(folder: Path, size: int = SIZE, action: ActionSpec = ACTION, **facts) -> Path:
     """A causal world model with random weights, all of which matter."""
     torch.manual_seed(1)
-    network = VideoUNetConfig(latent_channels=4, latent_size=size // 8, channels=(16, 32), embedding=32, window=4).build()
+    network = VideoUNetConfig(
+        latent_channels=4, latent_size=size // 8, channels=(16, 32), embedding=32, window=4, action_size=action.size
+    ).build()
     network.set_causal(causal=True)
     stir(network)
     autoencoder = AutoencoderConfig(width=8, latent_channels=4, frame_size=size).build()
     with torch.no_grad():
         for layer in (layer for layer in autoencoder.decoder if isinstance(layer, torch.nn.Conv2d)):
             layer.weight.mul_(2)  # so that a small difference in the latent is seen
-    spec = WorldSpec(height=size, width=size, action=ACTION, context=4, fps=10.0)
+    spec = WorldSpec(height=size, width=size, action=action, context=4, fps=action.rate_hz)
     save_world_model(folder, spec, network, autoencoder, Sampler(steps=2), {"leak": LEAK} | facts)
     return folder
 

@@ -146,11 +146,11 @@ def load_truth(spec: Any = "drawer") -> Any:
     return _part(TRUTHS, spec)
 
 
-def load_task(name: Any = "drawer") -> Task:
-    """A task by name, from a file of starts, or the folder of recorded episodes whose first frames it starts from.
+def load_task(name: Any = "drawer", camera: str | None = None) -> Task:
+    """A task by name, from a file of starts, or the folder of recorded episodes whose first frames (of `camera`) it starts from.
 
     Raises:
-        UnknownName: none of them.
+        UnknownName: none of them, or episodes without that camera.
         DamagedFile: a file that holds no starts.
     """
     if isinstance(name, Task):
@@ -160,7 +160,7 @@ def load_task(name: Any = "drawer") -> Task:
     from worldsim.data.tasks import read_starts, recorded_task
 
     if Path(name).is_dir():
-        return recorded_task(name)
+        return recorded_task(name, camera)
     if Path(name).is_file():
         return read_starts(Path(name))
     raise UnknownName(f'unknown task "{name}" (no such name, no such folder); {did_you_mean(str(name), TASKS.names())}')
@@ -181,7 +181,10 @@ def part_checkpoint(registry: Registry, spec: Any) -> dict[str, Any] | None:
         DamagedFile: `config.json` is not JSON.
     """
     name, options = _resolve(registry, spec)
-    path = asdict(_config(registry, name, options)).get("path")
+    config = _config(registry, name, options)
+    if hasattr(config, "facts"):  # somebody else's checkpoint, whose config.json says other things
+        return None
+    path = asdict(config).get("path")
     folder = path and (shipped_folder(KINDS[registry.kind], path) or Path(path))
     if not folder or not (folder / "config.json").is_file():
         return None
@@ -193,15 +196,19 @@ def part_checkpoint(registry: Registry, spec: Any) -> dict[str, Any] | None:
 def part_facts(registry: Registry, spec: Any) -> dict[str, Any]:
     """What a part given by name, path or mapping depends on, as JSON: its registered name, its options, the hash of its checkpoint.
 
+    A part that reads a checkpoint of another project says itself what identifies it: its config has `facts() -> dict`, in which `sha256`
+    stands for `path`, and other values for the options of the same name.
+
     Raises:
         UnknownName, InvalidInput, DamagedFile: as `part_checkpoint`.
     """
     name, options = _resolve(registry, spec)
-    checkpoint = part_checkpoint(registry, spec)
-    ignored = ("device", "path") if checkpoint else ("device",)  # where a checkpoint lies does not change it
+    checkpoint, config = part_checkpoint(registry, spec), _config(registry, name, options)
+    found = config.facts() if hasattr(config, "facts") else {"sha256": checkpoint["sha256"]} if checkpoint else {}
+    ignored = ("device", "path") if found else ("device",)  # where a checkpoint lies does not change it
     facts = {"name": name, **{key: value for key, value in options.items() if key not in ignored}}
-    adapters = {"adapters": found} if registry is POLICIES and (found := _adapters(spec)) else {}
-    return facts | adapters | ({"sha256": checkpoint["sha256"]} if checkpoint else {})
+    adapters = {"adapters": given} if registry is POLICIES and (given := _adapters(spec)) else {}
+    return facts | adapters | found
 
 
 def _part(registry: Registry, spec: Any, *arguments: Any) -> Any:

@@ -73,7 +73,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One episode: frames uint8 `[T+1, H, W, 3]`, actions float32 `[T, A]`, and `states` `[T+1, ...]` where the truth is known."""
+    """One episode: frames uint8 `[T+1, H, W, 3]`, actions float32 `[T, A]`, and `states` `[T+1, ...]` where the truth is known.
+
+    `views` are what other cameras saw at the same moments, by their names: uint8 `[T+1, h, w, 3]`, each of its own size.
+    """
 
     task_id: str
     frames: np.ndarray
@@ -82,6 +85,7 @@ class Trajectory:
     start_id: str = ""
     states: Mapping[str, np.ndarray] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    views: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.frames.dtype != np.uint8 or self.frames.ndim != 4 or self.frames.shape[-1] != 3:
@@ -91,6 +95,9 @@ class Trajectory:
         for name, values in self.states.items():
             if len(values) != len(self.frames):
                 raise InvalidInput(f'state "{name}" has {len(values)} rows for {len(self.frames)} frames')
+        for name, view in self.views.items():
+            if view.dtype != np.uint8 or view.ndim != 4 or view.shape[-1] != 3 or len(view) != len(self.frames):
+                raise InvalidInput(f'view "{name}" is {view.dtype} {list(view.shape)}, expected uint8 [{len(self.frames)}, h, w, 3]')
 
     def __len__(self) -> int:
         """Number of actions."""

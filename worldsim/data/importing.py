@@ -8,188 +8,177 @@ out/summary.json      ImportSummary: counts, action statistics and bounds, and e
 import hashlib
 import json
 import os
-from collections import Counter
+import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
-from worldsim.data.actions import ActionStatistics, bounds_of, describe_actions
+from worldsim.data.cameras import flat
 from worldsim.data.files import write_json
+from worldsim.data.import_summary import Dropped, Imported, ImportSummary, summarise
 from worldsim.data.recording import RECORDING_FORMATS, Recording
+from worldsim.data.resizing import resize_with_pad
 from worldsim.data.trajectory_file import read_trajectory, write_trajectory
-from worldsim.data.video import resize_frames
+from worldsim.data.video import parse_size, resize_frames
 from worldsim.errors import DamagedFile, InvalidInput, RunMismatch, WorldsimError
-from worldsim.types import ActionSpec, Trajectory
+from worldsim.types import Trajectory
 
-
-@dataclass(frozen=True)
-class Dropped:
-    """An episode that was left out, and why."""
-
-    split: str
-    episode: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class ImportSummary:
-    """What an import brought: the episodes of this command, those already there included.
-
-    Attributes:
-        source: name of the recording format.
-        path: where the recordings are.
-        out: where the episode files are.
-        size: side of the square frames in pixels.
-        cameras: the cameras that frames were taken from.
-        episodes: number of episode files.
-        kept: how many of them an earlier run had written.
-        splits: number of episode files per split.
-        repeated: episodes whose frames and actions are exactly those of an earlier one. Above 0, splits may not be independent.
-        frames: number of frames in all.
-        fps: frames per second.
-        fps_assumed: the recordings do not state a rate and none is known for them.
-        action: what an action means, with bounds that hold every action seen and a little more.
-        statistics: how each component is distributed.
-        dropped: episodes left out.
-    """
-
-    source: str
-    path: str
-    out: str
-    size: int
-    cameras: tuple[str, ...]
-    episodes: int
-    kept: int
-    splits: Mapping[str, int]
-    repeated: int
-    frames: int
-    fps: float
-    fps_assumed: bool
-    action: ActionSpec
-    statistics: tuple[ActionStatistics, ...]
-    dropped: tuple[Dropped, ...]
-
-
-@dataclass(frozen=True)
-class Imported:
-    """What is remembered of one written episode: all but its frames."""
-
-    frames: int
-    actions: np.ndarray
-    metadata: Mapping[str, Any]
-    fingerprint: str
-    kept: bool
+VIEWS = ("all", "none")
+Resize = Callable[[np.ndarray], np.ndarray]  # of frames [T, H, W, 3]
 
 
 def import_recordings(
-    source: str,
+    source: str | Mapping[str, Any],
     path: str | os.PathLike,
     out: str | os.PathLike,
     *,
     limit: int | None = None,
     camera: str | None = None,
-    size: int = 64,
+    resize: str | int = 64,
+    views: str = "all",
     progress: Callable[[Iterable[Recording]], Iterable[Recording]] = iter,
 ) -> ImportSummary:
-    """Write one episode file per recorded episode, frames cropped to a centred square, actions as recorded.
+    """Write one episode file per recorded episode: pictures cut to their centre and resized, actions as recorded.
 
     Args:
-        source: "rlds" or "mp4-json", or a registered name.
+        source: name of a recording format, as "rlds"; or a mapping with `name` and the format's own options.
         path: the recordings.
         out: folder for the episode files and `summary.json`.
         limit: at most this many episodes.
-        camera: the reader's name of a camera; None for its default.
-        size: side of the frames in pixels.
+        camera: the reader's name of the camera whose pictures become the frames; None for its default.
+        resize: "64" for a square, "240x320" for that height and width, cut from the centre; "320x512:pad" keeps the whole picture inside
+            black borders; "none" keeps the recorded size.
+        views: "all" keeps the pictures of the other cameras beside the frames, at the same size; "none" leaves them away.
         progress: wraps the episodes as they pass, `tqdm` for example.
 
     Raises:
-        UnknownName: no such format, split or camera.
+        UnknownName: no such format, option, split or camera.
         InvalidInput: no recordings there, or none of them could be read.
-        RunMismatch: `out` holds another import.
+        RunMismatch: `out` holds another import, or episodes that no import wrote.
         MissingDependency: the format needs a package that is not installed.
     """
-    if size < 1 or (limit is not None and limit < 1):
-        raise InvalidInput(f"size is {size} and limit is {limit}; give at least 1, or no limit")
-    path, out = Path(path), Path(out)
-    recordings = RECORDING_FORMATS.config(source, {"path": str(path), "camera": camera, "limit": limit}).build()
-    plan = {"source": source, "path": str(path.resolve()), "camera": camera, "size": size}
+    if limit is not None and limit < 1:
+        raise InvalidInput(f"limit is {limit}; give at least 1, or no limit")
+    if views not in VIEWS:
+        raise InvalidInput(f'views is "{views}", expected one of {", ".join(VIEWS)}')
+    resized, path, out = _resizing(str(resize)), Path(path), Path(out)
+    options = {"name": source} if isinstance(source, str) else dict(source)
+    given = {"path": str(path), "camera": camera, "limit": limit} | {key: options[key] for key in options if key != "name"}
+    recordings = RECORDING_FORMATS.config(options["name"], given).build()
+    plan = {"source": source, "path": str(path.resolve()), "camera": camera, "resize": str(resize), "views": views}
     _refuse_other(out, plan)
-    done: list[Imported] = []
-    dropped: list[Dropped] = []
-    for recording in progress(recordings):
-        try:
-            done.append(_import_one(recording, out, size, first=done[:1]))
-        except WorldsimError as error:
-            dropped.append(Dropped(recording.split, recording.name, str(error)))
-        if len(done) == 1:
-            write_json(out / "import.json", plan)
+    done, dropped = _import_all(progress(recordings), out, plan, resized)
     if not done:
         reason = dropped[0].reason if dropped else "there is none"
-        raise InvalidInput(f"none of the {len(dropped)} episodes of {path} could be read; the first: {reason}")
-    summary = _summarise(source, str(path), str(out), size, done, dropped)
+        count = sum(each.episodes for each in dropped)
+        raise InvalidInput(f"none of the {count} episodes of {path} could be read; the first: {reason}")
+    summary = summarise(done, dropped, {"source": source, "path": str(path), "out": str(out), "views": views})
     write_json(out / "summary.json", asdict(summary))
     return summary
 
 
+def default_folder(path: str | os.PathLike) -> str:
+    """Where recordings go when nobody says: data/ and their name, which is that of their file or folder, version numbers left out."""
+    place = Path(path).resolve()
+    while re.fullmatch(r"v?\d+(\.\d+)*", place.name) and place.parent.name:
+        place = place.parent
+    return str(Path("data") / (place.stem if place.is_file() else place.name))
+
+
 def _refuse_other(out: Path, plan: Mapping[str, Any]) -> None:
-    """Stop where `out` is noted to hold another import."""
+    """Stop where `out` is noted to hold another import, or holds episodes without a note."""
     note = out / "import.json"
+    if not note.exists():
+        if next(out.rglob("*.h5"), None):
+            raise RunMismatch(f"{out} holds episodes that no import wrote; give another out=FOLDER")
+        return
     try:
-        found = json.loads(note.read_bytes()) if note.exists() else plan
+        found = json.loads(note.read_bytes())
     except ValueError as error:
         raise DamagedFile(f"{note} is not JSON; delete the folder {out} and import again") from error
     if found != plan:
         raise RunMismatch(f"{out} holds another import ({found}); give another out=FOLDER")
 
 
-def _import_one(recording: Recording, out: Path, size: int, first: list[Imported]) -> Imported:
-    file = out / quote(recording.split, safe="") / f"{quote(recording.name, safe='')}.h5"
+def _import_all(
+    recordings: Iterable[Recording], out: Path, plan: Mapping[str, Any], resized: Resize
+) -> tuple[list[Imported], list[Dropped]]:
+    """The episodes one by one; the first that can be used claims the folder."""
+    done: list[Imported] = []
+    dropped: list[Dropped] = []
+    for recording in recordings:
+        file = out / quote(recording.split, safe="") / f"{quote(recording.name, safe='')}.h5"
+        try:
+            trajectory, kept = _episode(recording, file, plan["views"], resized)
+            _check(trajectory, done[:1])
+        except WorldsimError as error:
+            dropped.append(Dropped(recording.split, recording.name, " ".join(str(error).split()), recording.episodes))
+            continue
+        if not done:
+            write_json(out / "import.json", plan)
+        if not kept:
+            write_trajectory(file, trajectory)
+        done.append(_remembered(trajectory, kept=kept))
+    return done, dropped
+
+
+def _episode(recording: Recording, file: Path, views: str, resized: Resize) -> tuple[Trajectory, bool]:
+    """(episode as it is to be stored, whether it is so already)."""
     try:
-        trajectory, kept = read_trajectory(file), True
+        return read_trajectory(file), True
     except DamagedFile:  # missing or torn
-        trajectory, kept = recording.read(), False
-    trajectory = replace(trajectory, frames=resize_frames(trajectory.frames, size, size))
-    _check(trajectory, first)
-    if not kept:
-        write_trajectory(file, trajectory)
-    fingerprint = hashlib.sha256(trajectory.frames.tobytes() + trajectory.actions.tobytes()).hexdigest()
-    return Imported(len(trajectory.frames), trajectory.actions, trajectory.metadata, fingerprint, kept)
+        trajectory = recording.read()
+    about = trajectory.metadata
+    left_out = dict(about.get("views_left_out", {}))
+    left_out |= {name: "it shows one colour throughout" for name, view in trajectory.views.items() if flat(view)}
+    cameras = sorted({*about.get("cameras", ()), *trajectory.views, *left_out, about["camera"]})
+    chosen = {name: view for name, view in trajectory.views.items() if views == "all" and name not in left_out}
+    noted = {"split": recording.split, "episode": recording.name, "cameras": cameras, "views_left_out": left_out if views == "all" else {}}
+    return replace(
+        trajectory,
+        frames=resized(trajectory.frames),
+        views={name: resized(view) for name, view in chosen.items()},
+        metadata={**about, **noted},
+    ), False
+
+
+def _resizing(text: str) -> Resize:
+    """What `resize` asks for, as a function of frames `[T, H, W, 3]`.
+
+    Raises:
+        InvalidInput: it is none of the forms above.
+    """
+    size, colon, fit = text.partition(":")
+    if colon and fit != "pad":
+        raise InvalidInput(f'resize is "{text}", expected 64, 240x320, 240x320:pad or none')
+    wanted = parse_size(size)
+    if wanted is None:
+        return lambda frames: frames
+    return partial(resize_with_pad if colon else resize_frames, height=wanted[0], width=wanted[1])
 
 
 def _check(trajectory: Trajectory, first: list[Imported]) -> None:
     """Refuse an episode that would spoil the data set, or that does not fit the first one."""
     if not np.isfinite(trajectory.actions).all():
         raise InvalidInput("an action is not finite")
-    if trajectory.frames.min() == trajectory.frames.max():
+    if flat(trajectory.frames):
         raise InvalidInput(f'camera "{trajectory.metadata["camera"]}" shows one colour throughout')
     for earlier in first:
         mine, theirs = trajectory.metadata["action"], earlier.metadata["action"]
         if mine != theirs:
             raise InvalidInput(f"actions are {mine}, in the first episode {theirs}")
+        size = trajectory.frames.shape[1:3]
+        if size != earlier.size:
+            shapes = f"{size[0]} x {size[1]}, in the first episode {earlier.size[0]} x {earlier.size[1]}"
+            raise InvalidInput(f"frames are {shapes}; type resize=64 or another size")
 
 
-def _summarise(source: str, path: str, out: str, size: int, done: list[Imported], dropped: list[Dropped]) -> ImportSummary:
-    meaning = done[0].metadata["action"]
-    statistics = describe_actions(np.concatenate([each.actions for each in done]), tuple(meaning["names"]))
-    low, high = bounds_of(statistics)
-    return ImportSummary(
-        source=source,
-        path=path,
-        out=out,
-        size=size,
-        cameras=tuple(sorted({each.metadata["camera"] for each in done})),
-        episodes=len(done),
-        kept=sum(each.kept for each in done),
-        splits=dict(Counter(each.metadata["split"] for each in done)),
-        repeated=len(done) - len({each.fingerprint for each in done}),
-        frames=sum(each.frames for each in done),
-        fps=meaning["rate_hz"],
-        fps_assumed=any(each.metadata.get("fps_assumed", False) for each in done),
-        action=ActionSpec(**meaning, low=low, high=high),
-        statistics=statistics,
-        dropped=tuple(dropped),
-    )
+def _remembered(trajectory: Trajectory, *, kept: bool) -> Imported:
+    fingerprint = hashlib.sha256(trajectory.frames.tobytes() + trajectory.actions.tobytes()).hexdigest()
+    frames = trajectory.frames
+    return Imported(frames.shape[1:3], len(frames), trajectory.actions, trajectory.metadata, fingerprint, kept)

@@ -1,13 +1,12 @@
 """Reader of RLDS data sets (TFRecords as tensorflow-datasets writes them). Knows nothing of where episodes go.
 
-An RLDS episode has T steps, each with an observation and the action taken from it. `frames[t] --actions[t]--> frames[t + 1]`
-leaves T - 1 actions between T frames: nothing shows what the last action did, so it is dropped. A first action that is exactly
-zero in every component is a filler of the recording software and goes together with its frame. `is_last`, `is_terminal` and
-`has_image_*` are not looked at: real data sets fill them in wrongly.
+Files are read one by one, so that a torn one does not take the others with it. What stands behind a damaged record of a file
+cannot be reached; it is one recording that says so and how many episodes it stands for. A data set of one split is split further
+(`worldsim.data.rlds_splits`).
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,28 +16,46 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.data.recording import RECORDING_FORMATS, Recording
+from worldsim.data.recording import RECORDING_FORMATS, Recording, refused
+from worldsim.data.rlds_actions import RECORDED, convention_of
+from worldsim.data.rlds_splits import Rule, split_rule
+from worldsim.data.rlds_steps import Layout, Unreadable, trajectory_of
+from worldsim.data.tfrecords import count_records
 from worldsim.errors import DamagedFile, InvalidInput, MissingDependency, UnknownName
 from worldsim.registry import did_you_mean
 from worldsim.types import Trajectory
 
-RATES_HZ = {"bridge": 5.0, "fractal20220817_data": 3.0, "droid": 15.0}  # RLDS states no rate; by the start of the data set's name
-ASSUMED_HZ = 5.0
-FIRST_PARTS = ("world_vector", "rotation_delta", "open_gripper", "gripper_closedness_action")  # of an action that is a dictionary
-BRIDGE_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
-
 
 @dataclass(frozen=True)
-class Layout:
-    """What is read of every episode of one data set: its name, the split, the camera."""
+class DataSet:
+    """An opened data set.
 
-    dataset: str
-    split: str
-    camera: str
+    Attributes:
+        tf: tensorflow.
+        name: what the data set calls itself.
+        steps: description of a step.
+        parse: a record to an episode whose pictures are still encoded.
+        cameras: names of the colour pictures among the observations: by name, wrist cameras last.
+        encoded: those that are stored as JPEG or PNG.
+        files: per split, its files and how many episodes each is said to have.
+    """
+
+    tf: Any
+    name: str
+    steps: Any
+    parse: Callable[[Any], Any]
+    cameras: list[str]
+    encoded: tuple[str, ...]
+    files: Mapping[str, tuple[tuple[Path, int], ...]]
+
+    @property
+    def failure(self) -> tuple[type[Exception], ...]:
+        """What comes of data that are not what the description says."""
+        return (self.tf.errors.OpError, KeyError, TypeError, ValueError)
 
 
 def read_rlds(
-    path: str | os.PathLike, *, split: str | None = None, camera: str | None = None, limit: int | None = None
+    path: str | os.PathLike, *, split: str | None = None, camera: str | None = None, limit: int | None = None, actions: str = RECORDED
 ) -> Iterator[Recording]:
     """The episodes of an RLDS data set in the order of its files; one is in memory at a time.
 
@@ -47,122 +64,123 @@ def read_rlds(
         split: one split only; None for all.
         camera: name of the image among the observations; None for the first by name, wrist cameras last.
         limit: at most this many episodes.
+        actions: "recorded", or another kind of action that is known for this data set, as "vid2world" for fractal20220817_data.
 
     Raises:
         MissingDependency: tensorflow-datasets or tensorflow is not installed.
         InvalidInput: no data set there, or none with images.
-        UnknownName: no such split or camera.
+        UnknownName: no such split, camera or kind of actions.
         DamagedFile: its description cannot be read.
     """
-    folder = _data_set(Path(path))
-    tfds, failure = _tensorflow()
+    data = _opened(_folder(Path(path)))
+    splits = list(data.files)
+    camera = _chosen(camera, data.cameras, f"{path} has no camera")
+    chosen = splits if split is None else [_chosen(split, splits, f"{path} has no split")]
+    others = tuple(name for name in data.cameras if name != camera)
+    convention = convention_of(data.name, data.steps, actions)
+    layouts = [Layout(data.name, name, camera, others, convention) for name in chosen]
+    rule = split_rule(data.name, {name: [count for _, count in files] for name, files in data.files.items()})
+    return islice(chain.from_iterable(_split(data, layout, rule) for layout in layouts), limit)
+
+
+def _opened(folder: Path) -> DataSet:
+    """The data set in a folder. tensorflow-datasets answers a damaged description with errors of any class."""
+    tf, tfds = _tensorflow()
     try:
         builder = tfds.builder_from_directory(folder)
-        splits, cameras = list(builder.info.splits), _cameras(builder.info.features["steps"])
-    except (failure, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        steps = builder.info.features["steps"].feature
+        if "action" not in steps:
+            raise KeyError("action")
+        if any(0 in described.shape for described in tf.nest.flatten(steps.get_tensor_info())):
+            raise ValueError("a feature without numbers")  # TensorFlow divides by their number, and the process dies
+        observed = steps["observation"].items()
+        files = {
+            name: tuple(zip(map(Path, split.filepaths), split.shard_lengths, strict=True)) for name, split in builder.info.splits.items()
+        }
+    except Exception as error:
         raise DamagedFile(f"{folder} is no RLDS data set ({type(error).__name__}); it needs steps with observation and action") from error
-    camera = _chosen(camera, cameras, f"{path} has no camera")
-    chosen = splits if split is None else [_chosen(split, splits, f"{path} has no split")]
-    layouts = [Layout(builder.name, name, camera) for name in chosen]
-    return islice(chain.from_iterable(_recordings(tfds, failure, builder, layout) for layout in layouts), limit)
+    kind = getattr(builder.info.file_format, "value", "tfrecord")
+    if kind != "tfrecord":
+        raise InvalidInput(f"{folder} keeps its episodes in {kind} files, expected tfrecord; convert it with tensorflow-datasets")
+    cameras = [name for name, feature in observed if feature.np_dtype == np.uint8 and feature.shape[2:] == (3,)]
+    cameras.sort(key=lambda name: ("wrist" in name or "hand" in name, name))
+    encoded = tuple(name for name in cameras if isinstance(steps["observation"][name], tfds.features.Image))
+    as_stored = {"steps": {"observation": {name: tfds.decode.SkipDecoding() for name in encoded}}}
+    parse = tf.function(partial(builder.info.features.deserialize_example, decoders=as_stored))  # traced once, not once a file
+    return DataSet(tf, builder.name, steps, parse, cameras, encoded, files)
 
 
-def trajectory_of(steps: Iterable[Mapping[str, Any]], layout: Layout) -> Trajectory:
-    """The steps of one episode, as numpy values, by the rules on top of this file. Raises InvalidInput where they make no episode."""
-    frames, actions, names, instruction = [], [], (), ""
-    for step in steps:
-        parts = dict(_parts(step["action"]))
-        names = tuple(f"{name}_{i}" if part.size > 1 else name for name, part in parts.items() for i in range(part.size))
-        actions.append(np.concatenate([part.ravel() for part in parts.values()]).astype(np.float32))
-        frames.append(step["observation"][layout.camera])
-        instruction = instruction or _instruction(step)
-    filler = int(bool(actions) and not actions[0].any())
-    frames, actions = frames[filler:], actions[filler:-1]
-    if not actions:
-        raise InvalidInput(f"episode has {len(frames)} usable steps, expected at least 2")
-    if len({frame.shape for frame in frames}) > 1 or len({action.shape for action in actions}) > 1:
-        raise InvalidInput("episode changes its frame size or action size on the way")
-    rate = next((hz for prefix, hz in RATES_HZ.items() if layout.dataset.startswith(prefix)), None)
-    return Trajectory(
-        task_id="import",
-        frames=np.stack(frames),  # [T, H, W, 3]
-        actions=np.stack(actions),  # [T - 1, A]
-        metadata={
-            "source": "rlds",
-            "dataset": layout.dataset,
-            "split": layout.split,
-            "camera": layout.camera,
-            "instruction": instruction,
-            "fps": rate or ASSUMED_HZ,
-            "fps_assumed": rate is None,
-            "action": _meaning(layout.dataset, names) | {"rate_hz": rate or ASSUMED_HZ},
-        },
-    )
+def _split(data: DataSet, layout: Layout, rule: Rule) -> Iterator[Recording]:
+    """The episodes of one split, file by file."""
+    for number, (file, promised) in enumerate(data.files[layout.split]):
+        for record, each in enumerate(_file(data, layout, file, promised)):
+            yield replace(each, split=rule(layout.split, number, record, each.name))
 
 
-def _cameras(steps: Mapping[str, Any]) -> list[str]:
-    """Names of the colour images among the observations: by name, wrist cameras last. KeyError where there is no action."""
-    steps["action"]
-    images = [name for name, feature in steps["observation"].items() if feature.np_dtype == np.uint8 and feature.shape[2:] == (3,)]
-    return sorted(images, key=lambda name: ("wrist" in name or "hand" in name, name))
-
-
-def _parts(action: Any, prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
-    """(name, array) of an action's parts in a fixed order; a flat array is one part. Termination flags move nothing and are left out."""
-    if not isinstance(action, Mapping):
-        yield prefix or "action", np.asarray(action)
+def _file(data: DataSet, layout: Layout, file: Path, promised: int) -> Iterator[Recording]:
+    """The episodes of one file, and one recording more for those that cannot be reached, if there are any."""
+    try:
+        count, whole = count_records(file)
+    except OSError as error:
+        yield refused(layout.split, file.name, f"{file} cannot be read ({error.strerror})", promised)
         return
-    rank = {name: place for place, name in enumerate(FIRST_PARTS)}
-    for name in sorted(action, key=lambda name: (rank.get(name, len(rank)), name)):
-        if not name.startswith("terminate"):
-            yield from _parts(action[name], f"{prefix}.{name}" if prefix else name)
+    reached = 0
+    for reached, episode in enumerate(_episodes(data, file, count), start=1):
+        name = f"{file.name}-{reached - 1:06d}"
+        yield Recording(layout.split, name, partial(_read, data, episode, layout, name))
+    if reached < max(count, promised) or not whole:
+        missing = max(count, promised) - reached
+        kind = "is damaged" if reached < count else "ends"
+        reason = f"{file.name} {kind} after {reached} of {max(count, promised)} episodes; copy it again from where it came"
+        yield refused(layout.split, f"{file.name}-{reached:06d}", reason, max(1, missing))
 
 
-def _meaning(dataset: str, names: tuple[str, ...]) -> dict[str, Any]:
-    """The fields of an ActionSpec that say what an action means, as far as the data set's name tells."""
-    if dataset.startswith("bridge") and names == tuple(f"action_{i}" for i in range(7)):
-        return {"names": list(BRIDGE_NAMES), "frame": "base", "rotation": "rpy", "gripper": "absolute"}
-    return {"names": list(names), "frame": "base", "rotation": "none", "gripper": "none"}
-
-
-def _instruction(step: Mapping[str, Any]) -> str:
-    found = step.get("language_instruction", step["observation"].get("natural_language_instruction", b""))
-    return found.decode("utf-8", "replace") if isinstance(found, bytes) else ""
-
-
-def _recordings(tfds: Any, failure: type[Exception], builder: Any, layout: Layout) -> Iterator[Recording]:
-    """The episodes of one split. A torn file ends its split: one last recording says so when it is read."""
-    config = tfds.ReadConfig(add_tfds_id=True, try_autocache=False, interleave_cycle_length=1, skip_prefetch=True)
-    place = "start"
+def _episodes(data: DataSet, file: Path, count: int) -> Iterator[Mapping[str, Any] | str]:
+    """The records of a file up to the first damaged one: parsed, pictures still encoded; or why one cannot be parsed."""
     try:
-        for episode in tfds.as_numpy(builder.as_dataset(split=layout.split, read_config=config, shuffle_files=False)):
-            name = _episode_name(episode["tfds_id"].decode())
-            place = f"after {name}"
-            yield Recording(layout.split, name, partial(_read, failure, episode, layout, name))
-    except (failure, OSError) as error:
-        yield Recording(layout.split, place, partial(_refuse, f"the record file is torn here ({type(error).__name__})"))
+        records = iter(data.tf.data.TFRecordDataset([str(file)]).take(count).map(data.parse))
+    except data.failure as error:
+        yield from [f"the data set's description does not fit its records ({type(error).__name__})"] * count
+        return
+    for _ in range(count):
+        try:
+            yield next(records)
+        except (data.tf.errors.DataLossError, StopIteration):
+            return
+        except data.failure as error:
+            yield f"the record is not what the data set's description says ({type(error).__name__})"
 
 
-def _refuse(reason: str) -> Trajectory:
-    raise DamagedFile(reason)
-
-
-def _read(failure: type[Exception], episode: Mapping[str, Any], layout: Layout, name: str) -> Trajectory:
+def _read(data: DataSet, episode: Mapping[str, Any] | str, layout: Layout, name: str) -> Trajectory:
+    if isinstance(episode, str):
+        raise DamagedFile(episode)
     try:
-        trajectory = trajectory_of(episode["steps"], layout)
+        trajectory = trajectory_of((_decoded(data, step) for step in episode["steps"].as_numpy_iterator()), layout)
+        recorded = _plain(episode.get("episode_metadata", {}))
     except InvalidInput:
         raise
-    except (failure, KeyError, TypeError, ValueError) as error:
+    except data.failure as error:
         raise DamagedFile(f"a step cannot be read ({type(error).__name__})") from error
-    recorded = {key: value for key, value in episode.get("episode_metadata", {}).items() if np.ndim(value) == 0}
-    plain = {key: value.decode("utf-8", "replace") if isinstance(value, bytes) else value.item() for key, value in recorded.items()}
-    return replace(trajectory, metadata={**trajectory.metadata, "episode": name, "recorded": plain})
+    return replace(trajectory, metadata={**trajectory.metadata, "episode": name, "recorded": recorded})
 
 
-def _episode_name(record: str) -> str:
-    """tensorflow-datasets' name of a record, FILE__NUMBER, with a number that sorts."""
-    file, _, number = record.rpartition("__")
-    return f"{file}-{int(number):06d}"
+def _decoded(data: DataSet, step: Mapping[str, Any]) -> dict[str, Any]:
+    """The step with its pictures decoded, each by itself: a broken one must not take the others with it."""
+    pictures = {name: _picture(data, name, step["observation"][name]) for name in data.encoded}
+    return {**step, "observation": {**step["observation"], **pictures}}
+
+
+def _picture(data: DataSet, name: str, stored: bytes) -> np.ndarray | Unreadable:
+    try:
+        return data.steps["observation"][name].decode_example(stored).numpy()
+    except data.failure as error:
+        return Unreadable(f"a picture cannot be decoded ({type(error).__name__})")
+
+
+def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The single values among an episode's own metadata, as JSON takes them."""
+    values = {name: value.numpy() for name, value in metadata.items() if hasattr(value, "numpy") and value.shape == ()}
+    return {name: value.decode("utf-8", "replace") if isinstance(value, bytes) else value.item() for name, value in values.items()}
 
 
 def _chosen(given: str | None, known: list[str], problem: str) -> str:
@@ -173,15 +191,15 @@ def _chosen(given: str | None, known: list[str], problem: str) -> str:
     return known[0] if given is None else given
 
 
-def _data_set(path: Path) -> Path:
+def _folder(path: Path) -> Path:
     folders = sorted(file.parent for file in path.rglob("features.json"))
     if len(folders) != 1:
         raise InvalidInput(f"{path} holds {len(folders)} RLDS data sets, expected 1; give the folder that has features.json in it")
     return folders[0]
 
 
-def _tensorflow() -> tuple[Any, type[Exception]]:
-    """(tensorflow_datasets, the root of tensorflow's errors), imported without its chatter."""
+def _tensorflow() -> tuple[Any, Any]:
+    """(tensorflow, tensorflow_datasets), imported without their chatter."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         with _silent():
@@ -191,7 +209,7 @@ def _tensorflow() -> tuple[Any, type[Exception]]:
         advice = 'type: pip install -c constraints.txt -e ".[rlds]"'
         raise MissingDependency(f"RLDS needs tensorflow and tensorflow-datasets; {advice}") from error
     tensorflow.get_logger().setLevel("ERROR")
-    return tensorflow_datasets, tensorflow.errors.OpError
+    return tensorflow, tensorflow_datasets
 
 
 @contextmanager
@@ -215,7 +233,8 @@ class Rlds:
     path: str
     camera: str | None = None
     limit: int | None = None
+    actions: str = RECORDED
 
     def build(self) -> Iterator[Recording]:
         """Its episodes, unread."""
-        return read_rlds(self.path, camera=self.camera, limit=self.limit)
+        return read_rlds(self.path, camera=self.camera, limit=self.limit, actions=self.actions)

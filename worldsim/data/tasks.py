@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from worldsim.data.cameras import seen_from
 from worldsim.data.checked_hdf5 import read_hdf5, written_hdf5
 from worldsim.data.files import digest_of
 from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
@@ -44,17 +45,18 @@ def digest_of_starts(task: Task) -> str:
     return digest_of([[start.id, start.seed, frame, *own] for start, frame, own in zip(task.starts, frames, asked, strict=True)])
 
 
-def recorded_task(folder: str | Path) -> Task:
+def recorded_task(folder: str | Path, camera: str | None = None) -> Task:
     """The task of doing what was recorded below `folder`: one start per episode, at its first frame, with what was asked in it.
 
-    The horizon is the longest episode's.
+    The horizon is the longest episode's; `camera` says whose pictures, None is the frames'.
 
     Raises:
         InvalidInput: no episode files there.
+        UnknownName: an episode without pictures of `camera`.
     """
     starts, longest, instructions = [], 1, set()
     for path in trajectory_paths(folder):
-        trajectory = read_trajectory(path)
+        trajectory = seen_from(read_trajectory(path), camera)
         name = path.relative_to(folder).with_suffix("").as_posix()  # unique below the folder, and the same wherever the folder lies
         asked = str(trajectory.metadata.get("instruction", ""))
         starts.append(Start(name, trajectory.frames[:1], int(digest_of(name), 16) % 2**32, str(path), asked or None))

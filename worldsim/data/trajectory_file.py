@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import numpy as np
 
@@ -21,6 +22,8 @@ def write_trajectory(path: str | os.PathLike, trajectory: Trajectory) -> None:
     """
     with written_hdf5(path) as file:
         file.create_dataset("frames", data=trajectory.frames, compression="gzip", compression_opts=1)
+        for name, view in trajectory.views.items():
+            file.create_dataset(f"views/{quote(name, safe='')}", data=view, compression="gzip", compression_opts=1)
         file["actions"] = trajectory.actions
         for name, values in trajectory.states.items():
             file[f"states/{name}"] = np.asarray(values)
@@ -50,6 +53,7 @@ def read_trajectory(path: str | os.PathLike) -> Trajectory:
             start_id=file.attrs["start_id"],
             states={name: values[()] for name, values in file.get("states", {}).items()},
             metadata=json.loads(file.attrs["metadata"]),
+            views={unquote(name): view[()] for name, view in file.get("views", {}).items()},  # files before views have none
         )
 
 

@@ -1,6 +1,7 @@
 """mp4 files and frame sizes: uint8 RGB frames in, the same frames (up to compression) out. Knows nothing of actions or episodes."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -70,11 +71,15 @@ def streamed_video(path: str | os.PathLike, height: int, width: int, fps: float)
 def read_video(path: str | os.PathLike) -> Iterator[np.ndarray]:
     """The frames of a video one by one, uint8 `[H, W, 3]` RGB; only one is held at a time.
 
+    mp4 has no checksum. A changed byte is found where the decoder stumbles over it; one that only changes a picture is not.
+
     Raises:
-        DamagedFile: while iterating, where the file is missing, torn, or holds no video.
+        DamagedFile: while iterating, where the file is missing, torn, holds no video, or a frame that the decoder could not make out.
     """
     with _opened(path) as container:
-        for frame in container.decode(video=0):
+        for number, frame in enumerate(container.decode(video=0)):
+            if frame.is_corrupt:  # the decoder has guessed it
+                raise DamagedFile(f"{path} cannot be read as a video (frame {number} is damaged); copy it again from where it came")
             yield frame.to_ndarray(format="rgb24")
 
 
@@ -89,6 +94,21 @@ def video_fps(path: str | os.PathLike) -> float:
     if not rate:
         raise DamagedFile(f"{path} states no frame rate; encode it again at a constant rate")
     return float(rate)
+
+
+def parse_size(text: str | int) -> tuple[int, int] | None:
+    """What a wanted frame size is as (height, width): "64" is a square, "240x320" that shape, "none" None, the recorded size.
+
+    Raises:
+        InvalidInput: anything else.
+    """
+    if str(text) == "none":
+        return None
+    found = re.fullmatch(r"([0-9]{1,5})(?:x([0-9]{1,5}))?", str(text))
+    size = found and (int(found[1]), int(found[2] or found[1]))
+    if not size or min(size) < 1:
+        raise InvalidInput(f'frames cannot be resized to "{text}"; type resize=64, resize=240x320 (height x width) or resize=none')
+    return size
 
 
 def resize_frames(frames: np.ndarray, height: int, width: int) -> np.ndarray:

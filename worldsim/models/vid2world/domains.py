@@ -2,11 +2,10 @@
 
 from math import pi
 
+from worldsim.data.csgo_actions import NAMES as CSGO_NAMES
 from worldsim.errors import UnknownName
 from worldsim.registry import did_you_mean
 from worldsim.types import ActionSpec
-
-KEYS = ("w", "a", "s", "d", "space", "ctrl", "shift", "1", "2", "3", "r")  # of CS:GO, then two buttons and the mouse's bins
 
 # Bounds are symmetric: the network multiplies an action in [-1, 1] by the upper bound and so gets the raw one.
 DOMAINS = {
@@ -21,17 +20,7 @@ DOMAINS = {
         rotation="rpy",
         gripper="relative",
     ),
-    "csgo": ActionSpec(
-        names=(
-            *(f"key_{key}" for key in KEYS),
-            *("left_click", "right_click"),
-            *(f"mouse_x_{i}" for i in range(23)),
-            *(f"mouse_y_{i}" for i in range(15)),
-        ),
-        low=(-1.0,) * 51,
-        high=(1.0,) * 51,
-        rate_hz=16.0,
-    ),
+    "csgo": ActionSpec(names=CSGO_NAMES, low=(-1.0,) * 51, high=(1.0,) * 51, rate_hz=16.0),
     "recon": ActionSpec(names=("forward", "left", "yaw"), low=(-1.0, -1.0, -pi), high=(1.0, 1.0, pi), rate_hz=4.0, frame="tool"),
 }
 FRAME_SIZE = (320, 512)

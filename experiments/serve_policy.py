@@ -1,0 +1,51 @@
+"""`worldsim serve-policy`: any policy of ours behind openpi's wire, until it is interrupted."""
+
+from typing import Any
+
+from worldsim.errors import InvalidInput
+from worldsim.experiments.schema import ServePolicyConfig
+
+
+def run(config: ServePolicyConfig) -> None:
+    """Serve until Ctrl-C, which is how a server ends: exit code 0.
+
+    Raises:
+        WorldsimError: no such policy, a port that is taken, an address that others could reach.
+    """
+    from worldsim.load import part_name
+    from worldsim.policies.remote.address import secret_of
+    from worldsim.policies.remote.serving import PolicyServer, describe, listening_address
+    from worldsim.policies.remote.sessions import Sessions
+
+    listening_address(config.host, config.port, allow_remote=config.allow_remote)
+    secret, policy = secret_of(config.api_key_env), _policy(config)
+    name = part_name(config.policy)
+    server = PolicyServer(Sessions(policy), describe(policy, name, _frame(config.policy)), secret)
+    with server.listening(config.host, config.port) as listener:
+        try:
+            port = listener.socket.getsockname()[1]
+            print(f"serving {name} at ws://{config.host}:{port}; Ctrl-C ends it", flush=True)
+            listener.serve_forever()
+        except KeyboardInterrupt:
+            print("stopped", flush=True)
+
+
+def _policy(config: ServePolicyConfig) -> Any:
+    """The policy; one without an action of its own gets the world's."""
+    from worldsim.load import load_policy, load_world_model
+
+    action = None if config.world_model is None else load_world_model(config.world_model).spec.action
+    policy = load_policy(config.policy, action)
+    if policy.action is None:
+        raise InvalidInput("this policy acts in any world; type world_model=NAME to say what its actions mean")
+    return policy
+
+
+def _frame(policy: Any) -> tuple[int, int] | None:
+    """(height, width) of the frames that a checkpoint was trained on; None where that is not written."""
+    from worldsim.load import part_checkpoint
+    from worldsim.registry import POLICIES
+
+    checkpoint = part_checkpoint(POLICIES, policy) or {}
+    side = checkpoint.get("network", {}).get("frame_size")
+    return (side, side) if isinstance(side, int) else None
