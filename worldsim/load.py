@@ -197,7 +197,7 @@ def part_facts(registry: Registry, spec: Any) -> dict[str, Any]:
     """What a part given by name, path or mapping depends on, as JSON: its registered name, its options, the hash of its checkpoint.
 
     A part that reads a checkpoint of another project says itself what identifies it: its config has `facts() -> dict`, in which `sha256`
-    stands for `path`, and other values for the options of the same name.
+    stands for `path`, and other values for the options of the same name. Options that it lists as `incidental` change no result.
 
     Raises:
         UnknownName, InvalidInput, DamagedFile: as `part_checkpoint`.
@@ -205,7 +205,7 @@ def part_facts(registry: Registry, spec: Any) -> dict[str, Any]:
     name, options = _resolve(registry, spec)
     checkpoint, config = part_checkpoint(registry, spec), _config(registry, name, options)
     found = config.facts() if hasattr(config, "facts") else {"sha256": checkpoint["sha256"]} if checkpoint else {}
-    ignored = ("device", "path") if found else ("device",)  # where a checkpoint lies does not change it
+    ignored = {"device", *getattr(config, "incidental", ()), *(("path",) if found else ())}  # where a checkpoint lies does not change it
     facts = {"name": name, **{key: value for key, value in options.items() if key not in ignored}}
     adapters = {"adapters": given} if registry is POLICIES and (given := _adapters(spec)) else {}
     return facts | adapters | found

@@ -6,7 +6,7 @@ p(yes) is read from the logits of the first token of its reply: the softmax over
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from worldsim.data.files import digest_of, sha256_of
 from worldsim.errors import DamagedFile, InvalidInput, MissingDependency
@@ -34,6 +34,7 @@ class LocalVlmConfig(Asking):
         least_mass: probability that all spellings of yes and no together need, else the model cannot tell: it would say something else.
     """
 
+    incidental: ClassVar[tuple[str, ...]] = ("batch",)
     path: str
     device: str = "cpu"
     dtype: str = "auto"
@@ -42,7 +43,7 @@ class LocalVlmConfig(Asking):
 
     def facts(self) -> dict[str, Any]:
         """What identifies it in a run: the folder's content, wherever it lies, and all that is asked."""
-        return {"model": fingerprint(self.path), "dtype": self.dtype, "least_mass": self.least_mass} | self.asking_facts()
+        return {"sha256": fingerprint(self.path), "dtype": self.dtype, "least_mass": self.least_mass} | self.asking_facts()
 
     def build(self) -> VlmJudge:
         """Load the model.

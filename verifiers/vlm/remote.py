@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from worldsim.errors import InvalidInput
 from worldsim.registry import VERIFIERS
@@ -40,6 +40,10 @@ class VlmConfig(Asking):
         cache: true keeps answers in the user's cache folder, false nowhere, else a folder.
     """
 
+    incidental: ClassVar[tuple[str, ...]] = (
+        *("api_key_env", "allow_remote", "concurrency", "requests_per_minute", "timeout"),
+        *("retries", "backoff", "give_up", "price", "cache"),
+    )
     model: str
     base_url: str
     api_key_env: str | None = None
