@@ -437,6 +437,14 @@ def test_the_key_is_sent_and_shown_nowhere(tmp_path, monkeypatch, caplog):
     assert "VLM_KEY" not in json.dumps(part_facts(VERIFIERS, spec))
 
 
+def test_nothing_of_another_service_is_sent(monkeypatch):
+    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(name, f"mine-{name}")
+    with VlmServer() as server:
+        assert judge_of(server).judge([done()])[0].success is True
+    assert not [value for each in server.asked for value in each.headers.values() if "mine-" in value]
+
+
 def test_the_key_is_not_sent_on_to_another_address():
     with VlmServer() as elsewhere:
         moved = vlm_server.Sent(b"", 307, {"Location": elsewhere.url + "/chat/completions"})

@@ -216,6 +216,17 @@ def test_a_body_that_never_ends_is_cut_off():
     assert verdict.details["fault"]
 
 
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_body_that_trickles_is_cut_off(status):
+    """Each byte comes in time, all of them do not."""
+    trickle = Sent(chat("yes").body, status, pause=0.05)
+    with VlmServer(lambda asked: trickle) as server:
+        verdict = judge_of(server, timeout=0.3, retries=0).judge([done()])[0]
+        assert len(server.asked) == 1
+    assert verdict.score is None
+    assert verdict.details["fault"]
+
+
 def test_words_and_probabilities_that_contradict():
     assert_classified(refused_all(CONTRARY))
 

@@ -58,13 +58,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class Sent:
-    """A response; `drop` closes the connection after so many bytes of the body, `delay` waits before it."""
+    """A response; `drop` closes the connection after so many bytes of the body, `delay` waits before it, `pause` between its bytes."""
 
     body: bytes
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     drop: int | None = None
     delay: float = 0.0
+    pause: float = 0.0
 
 
 Script = Callable[[Asked], Sent]
@@ -147,7 +148,9 @@ class VlmServer:
                     }.items():
                         self.send_header(name, value)
                     self.end_headers()
-                    self.wfile.write(found.body[: found.drop])
+                    for piece in [found.body[: found.drop]] if not found.pause else [found.body[n : n + 1] for n in range(len(found.body))]:
+                        self.wfile.write(piece)
+                        time.sleep(found.pause)
                 except (BrokenPipeError, ConnectionResetError):
                     self.close_connection = True
                 if found.drop is not None:

@@ -42,7 +42,8 @@ class LocalVlmConfig(Asking):
     least_mass: float = 0.5
 
     def facts(self) -> dict[str, Any]:
-        """What identifies it in a run: the folder's content, wherever it lies, and all that is asked."""
+        """What identifies it in a run: the folder's content, wherever it lies, and all that is asked. Raises as `build`."""
+        self._check()
         return {"sha256": fingerprint(self.path), "dtype": self.dtype, "least_mass": self.least_mass} | self.asking_facts()
 
     def build(self) -> VlmJudge:
@@ -53,6 +54,11 @@ class LocalVlmConfig(Asking):
             DamagedFile: a folder that transformers cannot load.
             MissingDependency: transformers is not installed.
         """
+        self._check()
+        model, processor = load_local(self.path, self.device, self.dtype)
+        return VlmJudge(self, LocalModel(model, processor, self.batch, self.max_side, self.least_mass), {"model": Path(self.path).name})
+
+    def _check(self) -> None:
         self.check()
         if self.told.reply != "word":
             raise InvalidInput(
@@ -62,8 +68,6 @@ class LocalVlmConfig(Asking):
             raise InvalidInput("samples is more than 1, but logits are the same each time; leave samples out")
         if type(self.batch) is not int or self.batch < 1 or not 0 <= self.least_mass <= 1:
             raise InvalidInput(f"batch is {self.batch} and least_mass {self.least_mass}, expected 1 or more and a number from 0 to 1")
-        model, processor = load_local(self.path, self.device, self.dtype)
-        return VlmJudge(self, LocalModel(model, processor, self.batch, self.max_side, self.least_mass), {"model": Path(self.path).name})
 
 
 class LocalModel:

@@ -25,6 +25,7 @@ REPLIES = ("word", "final_line", "subtasks")
 SETTINGS = ("frames", "stride", "both_orders", "samples", "temperature", "max_tokens")
 PLACES = ("pictures", "task", "rubric", "options")
 KEYS = ("name", "version", "reply", "settings", "text")
+LONGEST_LINE = 400  # characters of a line of the rubric
 YES, NO, UNSURE = "yes", "no", "cannot tell"
 
 
@@ -46,7 +47,7 @@ class Prompt:
 
     def filled(self, task: str, rubric: Sequence[str], pictures: int, options: Sequence[str]) -> str:
         """The text for one question. The task is somebody else's words: it is quoted, and what looks like a place in it stays as it is."""
-        lines = [f"{number}. {shown(line)}" for number, line in enumerate(rubric, start=1)]
+        lines = [f"{number}. {shown(line, most=LONGEST_LINE)}" for number, line in enumerate(rubric, start=1)]
         kind = "The sub-tasks are:" if self.reply == "subtasks" else "It counts as done only if all of this holds:"
         values = {
             "pictures": "1 picture" if pictures == 1 else f"{pictures} pictures, in the order of time",
@@ -118,5 +119,7 @@ def refuse_rubric(prompt: Prompt, rubric: Sequence[Any]) -> None:
     """
     if isinstance(rubric, str) or not all(isinstance(line, str) and line.strip() for line in rubric):
         raise InvalidInput(f"rubric is {rubric}, expected a list of lines; type rubric: [the drawer is shut, the gripper is open]")
+    if long := [line for line in rubric if len(line) > LONGEST_LINE]:
+        raise InvalidInput(f"a line of the rubric has {len(long[0])} characters, expected at most {LONGEST_LINE}; split it")
     if prompt.reply == "subtasks" and not rubric:
         raise InvalidInput(f'prompt "{prompt.name}" asks sub-task by sub-task; type rubric: [the can is held, the can is on the plate]')

@@ -65,7 +65,8 @@ class VlmConfig(Asking):
     cache: Any = True
 
     def facts(self) -> dict[str, Any]:
-        """What identifies it in a run: all that may change a verdict, and nothing of the key, the pace or the cache."""
+        """What identifies it in a run: all that may change a verdict, and nothing of the key, the pace or the cache. Raises as `build`."""
+        self._check()
         url = checked_url(self.base_url, allow_remote=True)
         return {"base_url": url} | self.asking_facts() | asdict(self.sampling())
 

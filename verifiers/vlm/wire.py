@@ -35,6 +35,7 @@ class Wire:
         self._secret, self._timeout = secret, timeout
         http = self._openai.DefaultHttpxClient(follow_redirects=False, event_hooks={"response": [self._stop_at_errors]})
         self._client = self._openai.OpenAI(api_key=secret or "none", base_url=base_url, max_retries=0, timeout=timeout, http_client=http)
+        self._client.organization = self._client.project = None  # the environment's are another service's business
 
     def __enter__(self) -> Self:
         return self
