@@ -84,3 +84,27 @@ def logits_by_hand(folder: Path, text: str, pictures: list[Any]) -> torch.Tensor
     inputs = processor(text="<image> " * len(pictures) + text + " [reply]", images=pictures, return_tensors="pt")
     with torch.no_grad():
         return model(**inputs).logits[0, -1]
+
+
+def save_yes_sayer(folder: Path) -> Path:
+    """Like `save_tiny_vlm`, but the model replies "yes" and ends, whatever it is shown: only the last token reaches its output."""
+    from transformers import AutoProcessor
+
+    save_tiny_vlm(folder, spellings=("yes", "no", "</s>"))
+    reply, yes, end = 3, len(WORDS), len(WORDS) + 2
+    model = LlavaForConditionalGeneration.from_pretrained(folder)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "language_model.layers" in name and ("o_proj" in name or "down_proj" in name):
+                parameter.zero_()
+        embedding = model.get_input_embeddings().weight
+        embedding.copy_(torch.eye(*embedding.shape))
+        model.lm_head.weight.zero_()
+        model.lm_head.weight[yes, reply] = model.lm_head.weight[end, yes] = 1.0
+    model.config.text_config.eos_token_id = model.generation_config.eos_token_id = end
+    model.generation_config.pad_token_id = 0
+    model.save_pretrained(folder)
+    processor = AutoProcessor.from_pretrained(folder)
+    processor.tokenizer.add_special_tokens({"eos_token": "</s>"})
+    processor.save_pretrained(folder)
+    return folder

@@ -60,7 +60,7 @@ def read_reply(body: bytes) -> Reply:
         raise NoAnswer("the server sent a choice without a message", again=True)
     text = _words(message)
     if finish not in FINISHED:
-        raise NoAnswer(f'the answer ended with "{shown(str(finish), most=40)}"', fault=False)
+        raise NoAnswer(f'the answer ended with "{shown(str(finish), most=40)}" after "{shown(text, most=60)}"', fault=False)
     return Reply(text, tokens_of(choice.get("logprobs")), _usage(found.get("usage")))
 
 
