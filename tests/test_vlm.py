@@ -26,7 +26,7 @@ def _hermetic(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def judge_of(server, **options):
+def judge_of(server, /, **options):
     pace = options.pop("pace", None)
     given = {"model": "m", "base_url": server.url, "backoff": 0, "cache": False, "control": False} | options
     return VlmConfig(**given).build(pace)
@@ -218,6 +218,13 @@ def test_a_rerun_costs_nothing(tmp_path, kind):
     assert [verdict.details["cached"] for verdict in second] == [4, 4, 4]
     assert first[0].details["tokens"] == [400, 8]
     json.dumps([dict(verdict.details) for verdict in first], allow_nan=False)
+
+
+def test_answers_of_a_server_that_moved(tmp_path):
+    for name, requests in (("ours", 2), ("ours", 0), ("theirs", 2), (None, 2)):
+        with VlmServer() as server:
+            assert judge_of(server, cache=str(tmp_path), server=name).judge([done()])[0].success is True
+            assert len(server.asked) == requests
 
 
 def test_a_damaged_answer_is_asked_for_again(tmp_path):
@@ -459,6 +466,8 @@ def test_what_identifies_it():
     facts = part_facts(VERIFIERS, spec)
     assert facts["prompt"].keys() == {"name", "version", "sha256"}
     assert facts == part_facts(VERIFIERS, spec | {"concurrency": 9, "cache": False, "timeout": 3, "retries": 0, "price": [1, 2]})
+    moved = [part_facts(VERIFIERS, spec | {"base_url": f"http://127.0.0.1:{port}/v1", "server": "ours"}) for port in (1, 2)]
+    assert moved[0] == moved[1] != facts
     for other in ({"model": "n"}, {"prompt": "five_votes"}, {"frames": 2}, {"control": False}, {"temperature": 0.5}, {"rubric": ["shut"]}):
         assert facts != part_facts(VERIFIERS, spec | other)
     assert facts["base_url"] == "http://127.0.0.1:8000/v1"
@@ -485,6 +494,13 @@ def test_what_identifies_it():
         ({"samples": 5}, "temperature"),
         ({"abstain": [0.7, 0.3]}, "abstain"),
         ({"abstain": [0.3]}, "abstain"),
+        ({"abstain": 0.5}, "abstain"),
+        ({"abstain": None}, "abstain"),
+        ({"rubric": None}, "list of lines"),
+        ({"rubric": ["x" * 401]}, "400"),
+        ({"server": ""}, "server"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"temperature": "hot"}, "temperature"),
         ({"credit": "none"}, "credit"),
         ({"structured": "guided"}, "structured"),
         ({"price": 3}, "price"),

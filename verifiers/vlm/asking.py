@@ -87,7 +87,8 @@ class Asking:
                 raise InvalidInput(f"{name} is {value}, expected {' or '.join(known)}")
         if self.rule == "ever" and self.told.reply == "subtasks":
             raise InvalidInput("rule is ever, but a prompt by sub-tasks already looks at all frames; leave rule out")
-        if len(band := list(self.abstain)) != 2 or not all(_is_share(each) for each in band) or band[0] > band[1]:
+        band = self.abstain
+        if not isinstance(band, list | tuple) or len(band) != 2 or not all(_is_share(each) for each in band) or band[0] > band[1]:
             raise InvalidInput(f"abstain is {self.abstain}, expected two numbers from 0 to 1 in order, as in [0.4, 0.6]")
 
     def hearing(self, trajectory: Trajectory) -> Hearing:

@@ -22,6 +22,7 @@ class Access:
 
     Attributes:
         base_url: where it is.
+        server: what stands for that in the key of kept answers; None is base_url.
         secret: its key, or None.
         timeout: seconds for one request.
         retries: how often a request that failed is made again.
@@ -32,6 +33,7 @@ class Access:
     """
 
     base_url: str
+    server: str | None = None
     secret: str | None = None
     timeout: float = 60.0
     retries: int = 3
@@ -62,7 +64,7 @@ class Endpoint:
         return [kept[row] for row in range(len(questions))]
 
     def _facts(self, question: Question) -> dict[str, Any]:
-        return {"base_url": self._access.base_url, "sampling": asdict(self._sampling), "question": question.facts}
+        return {"server": self._access.server or self._access.base_url, "sampling": asdict(self._sampling), "question": question.facts}
 
     def _kept(self, question: Question) -> Answer | None:
         found = self._cache.get(digest_of(self._facts(question)))

@@ -117,7 +117,7 @@ def refuse_rubric(prompt: Prompt, rubric: Sequence[Any]) -> None:
     Raises:
         InvalidInput: with what to type.
     """
-    if isinstance(rubric, str) or not all(isinstance(line, str) and line.strip() for line in rubric):
+    if not isinstance(rubric, list | tuple) or not all(isinstance(line, str) and line.strip() for line in rubric):
         raise InvalidInput(f"rubric is {rubric}, expected a list of lines; type rubric: [the drawer is shut, the gripper is open]")
     if long := [line for line in rubric if len(line) > LONGEST_LINE]:
         raise InvalidInput(f"a line of the rubric has {len(long[0])} characters, expected at most {LONGEST_LINE}; split it")

@@ -23,6 +23,7 @@ class VlmConfig(Asking):
     Attributes:
         model: as the server calls it.
         base_url: where it is, with /v1 where the server wants that.
+        server: a name that stands for base_url in what identifies the judge and its kept answers, for a server that moves.
         api_key_env: name of the environment variable that holds the key.
         allow_remote: let frames travel in plain http to another machine.
         temperature, max_tokens, seed: of sampling; sample i has seed + i.
@@ -41,11 +42,12 @@ class VlmConfig(Asking):
     """
 
     incidental: ClassVar[tuple[str, ...]] = (
-        *("api_key_env", "allow_remote", "concurrency", "requests_per_minute", "timeout"),
+        *("server", "api_key_env", "allow_remote", "concurrency", "requests_per_minute", "timeout"),
         *("retries", "backoff", "give_up", "price", "cache"),
     )
     model: str
     base_url: str
+    server: str | None = None
     api_key_env: str | None = None
     allow_remote: bool = False
     temperature: float | None = None
@@ -67,8 +69,7 @@ class VlmConfig(Asking):
     def facts(self) -> dict[str, Any]:
         """What identifies it in a run: all that may change a verdict, and nothing of the key, the pace or the cache. Raises as `build`."""
         self._check()
-        url = checked_url(self.base_url, allow_remote=True)
-        return {"base_url": url} | self.asking_facts() | asdict(self.sampling())
+        return {"base_url": self.server or checked_url(self.base_url, allow_remote=True)} | self.asking_facts() | asdict(self.sampling())
 
     def sampling(self) -> Sampling:
         """How the model is asked."""
@@ -96,6 +97,7 @@ class VlmConfig(Asking):
         price = None if self.price is None else (float(self.price[0]), float(self.price[1]))
         access = Access(
             base_url=checked_url(self.base_url, allow_remote=self.allow_remote),
+            server=self.server,
             secret=secret_of(self.api_key_env),
             timeout=float(self.timeout),
             retries=self.retries,
@@ -111,6 +113,8 @@ class VlmConfig(Asking):
         self.check()
         if not isinstance(self.model, str) or not self.model.strip():
             raise InvalidInput("model is empty, expected its name on the server; type model: Qwen/Qwen3-VL-8B-Instruct")
+        if self.server is not None and (not isinstance(self.server, str) or not self.server.strip()):
+            raise InvalidInput(f"server is {self.server!r}, expected a name of your own such as our-qwen, or leave it out")
         whole = {"concurrency": (1, 64), "retries": (0, 20), "give_up": (1, 10**6), "jpeg_quality": (1, 95), "seed": (0, 2**31)}
         for name, (low, high) in (whole | {"max_tokens": (1, 10**5)}).items():
             value = self.setting(name) if name == "max_tokens" else getattr(self, name)
