@@ -78,6 +78,9 @@ class Asking:
         """
         checked_count(self.setting("frames"))
         refuse_rubric(self.told, self.rubric)
+        refuse_other_than_bool(both_orders=self.setting("both_orders"), control=self.control)
+        if self.instruction is not None and not isinstance(self.instruction, str):
+            raise InvalidInput(f"instruction is {self.instruction}, expected text")
         for name, least in (("stride", 1), ("samples", 1), ("window", 1), ("max_side", 16)):
             value = self.setting(name) if name in DEFAULTS else getattr(self, name)
             if not (name == "stride" and value is None) and (type(value) is not int or value < least):
@@ -139,6 +142,17 @@ def _charged(hearing: Hearing, answers: dict[str, Answer]) -> dict[str, Answer]:
     for key, answer in own.items():
         answers[key] = replace(answer, kept=not answer.fault, cost=None if answer.cost is None else 0.0)
     return own
+
+
+def refuse_other_than_bool(**values: Any) -> None:
+    """Stop where one of these options is neither true nor false.
+
+    Raises:
+        InvalidInput: with the first of them.
+    """
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise InvalidInput(f"{name} is {value!r}, expected true or false")
 
 
 def _is_share(value: Any) -> bool:

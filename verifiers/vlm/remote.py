@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from worldsim.errors import InvalidInput
 from worldsim.registry import VERIFIERS
 from worldsim.verifiers.vlm.address import checked_url, secret_of
-from worldsim.verifiers.vlm.asking import Asking, VlmJudge
+from worldsim.verifiers.vlm.asking import Asking, VlmJudge, refuse_other_than_bool
 from worldsim.verifiers.vlm.cache import Cache, cache_folder
 from worldsim.verifiers.vlm.endpoint import Access, Endpoint
 from worldsim.verifiers.vlm.pace import Pace
@@ -111,6 +111,7 @@ class VlmConfig(Asking):
 
     def _check(self) -> None:
         self.check()
+        refuse_other_than_bool(logprobs=self.logprobs, allow_remote=self.allow_remote)
         if not isinstance(self.model, str) or not self.model.strip():
             raise InvalidInput("model is empty, expected its name on the server; type model: Qwen/Qwen3-VL-8B-Instruct")
         if self.server is not None and (not isinstance(self.server, str) or not self.server.strip()):
