@@ -107,7 +107,7 @@ def test_a_vote_may_vote(says):
     ("options", "kind", "words"),
     [
         ({}, InvalidInput, "needs members"),
-        ({"of": "classifier"}, InvalidInput, "needs members"),
+        ({"of": "classifier"}, InvalidInput, "of is 'classifier', expected a list"),
         ({"of": ["state", "state"]}, InvalidInput, "as: OTHER"),
         ({"of": ["state", "none"], "rule": "majorty"}, UnknownName, 'did you mean "majority"'),
         ({"of": ["state", "none"], "quorum": 3}, InvalidInput, "expected 1 to 2"),

@@ -28,7 +28,7 @@ def check_options(part: type, options: Mapping[str, Any], whose: str) -> None:
         return
     for key, value in options.items():
         if not fits(value, hints.get(key, Any)):
-            raise InvalidInput(f"{key} of {whose} is {value!r}, expected {in_words(hints[key])}")
+            raise InvalidInput(f"{whose}: {key} is {value!r}, expected {in_words(hints[key])}")
 
 
 def fits(value: Any, hint: Any) -> bool:
@@ -54,7 +54,7 @@ def in_words(hint: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(in_words(each) for each in inner)
     if origin in (list, tuple, Sequence):
-        return f"a list of {in_words(inner[0])}" if inner else "a list"
+        return f"a list of {in_words(inner[0])}" if inner and inner[0] is not Any else "a list"
     if origin in (dict, Mapping):
         return f"a mapping from {in_words(inner[0])} to {in_words(inner[1])}"
     return WORDS.get(hint, "something else")

@@ -141,7 +141,7 @@ def load_verifier(spec: Any = "classifier", run: str | Path | None = None) -> An
         UnknownName: no such verifier.
     """
     if run is not None and isinstance(spec, str | Path | Mapping):
-        spec = _config(VERIFIERS, *_resolve(VERIFIERS, spec))
+        spec = VERIFIERS.config(*_resolve(VERIFIERS, spec))
         spec = spec.in_run(run) if hasattr(spec, "in_run") else spec
     return _part(VERIFIERS, spec)
 
@@ -218,7 +218,7 @@ def part_facts(registry: Registry, spec: Any) -> dict[str, Any]:
 
 def part_members(registry: Registry, spec: Any) -> list[Any]:
     """The parts that a part given by name, path or mapping is made of (`of`), and theirs; itself where it is made of none."""
-    members = getattr(_config(registry, *_resolve(registry, spec)), "of", None)
+    members = getattr(registry.config(*_resolve(registry, spec)), "of", None)
     return [each for member in members for each in part_members(registry, member)] if members else [spec]
 
 
