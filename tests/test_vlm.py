@@ -174,8 +174,8 @@ def test_subtasks_score_their_share():
 
     parts = {"prompt": "subtasks", "rubric": ["reached", "held", "placed"]}
     with VlmServer(script) as server:
-        share = judge_of(server, **parts).judge([done(), failed()])
-        whole = judge_of(server, **parts, credit="all").judge([done()])[0]
+        share = judge_of(server, **parts, credit="share").judge([done(), failed()])
+        whole = judge_of(server, **parts).judge([done()])[0]
         fooled = judge_of(server, **parts, control=True).judge([done()])[0]
         unsure = judge_of(server, **parts).judge([episode([5, 128])])[0]
     assert [verdict.score for verdict in share] == pytest.approx([2 / 3, 1 / 3])

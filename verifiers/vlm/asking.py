@@ -33,7 +33,7 @@ class Asking:
         samples: answers to each question; more than one needs a temperature above 0.
         control: ask the same about blank pictures too; a model that then says yes is not believed.
         abstain: from and to which p(yes) the verdict is "could not tell"; [0.5, 0.5] is a tie.
-        credit: share or all: what sub-tasks that are met in part score.
+        credit: what sub-tasks score: all is 1 where all are met and else 0, share is the share that is met (half of them is then a success).
         max_side: pixels of the longer side of a picture; larger ones are shrunk.
     """
 
@@ -48,7 +48,7 @@ class Asking:
     samples: int | None = None
     control: bool = True
     abstain: Any = (0.5, 0.5)
-    credit: str = "share"
+    credit: str = "all"
     max_side: int = 512
 
     @cached_property

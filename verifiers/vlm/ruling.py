@@ -44,7 +44,7 @@ class Rule:
     """
 
     abstain: tuple[float, float] = (0.5, 0.5)
-    credit: str = "share"
+    credit: str = "all"
 
 
 @dataclass(frozen=True)
