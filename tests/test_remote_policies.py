@@ -22,7 +22,7 @@ from servers import FailingServer, bare_server, frame_of, gr00t_server, harness_
 
 from worldsim.data.conventions import CONVENTIONS, action_convention
 from worldsim.errors import InvalidInput, UnknownName, WorldsimError
-from worldsim.load import part_facts
+from worldsim.load import load_policy, part_facts
 from worldsim.policies.remote import json_arrays
 from worldsim.policies.remote.codec import OPENPI, pack, unpack
 from worldsim.policies.remote.faults import NoServer, shown
@@ -730,10 +730,55 @@ def test_no_error_is_anything_but_ours():
     assert issubclass(NoServer, WorldsimError)
 
 
-def test_patience_does_not_make_it_another_policy_but_the_server_does():
-    facts = [
-        part_facts(POLICIES, {"name": "openpi", "port": 8000, **more})
-        for more in ({}, {"retries": 5, "reply_seconds": 9.0, "api_key_env": "KEY"}, {"port": 8001}, {"adapters": ["clip"]})
-    ]
-    assert facts[0] == facts[1] == {"name": "openpi", "port": 8000}
+def test_patience_does_not_make_it_another_policy_but_the_server_does(server, monkeypatch):
+    monkeypatch.setenv("KEY", "hush")
+    with FailingServer({"model": "b"}).listening() as other:
+        facts = [
+            part_facts(POLICIES, {"name": "openpi", "port": server.port, **more})
+            for more in (
+                {},
+                {"retries": 5, "reply_seconds": 9.0, "api_key_env": "KEY"},
+                {"port": other.port},
+                {"adapters": ["clip"]},
+                {"label": "mine"},
+            )
+        ]
+    assert facts[0] == facts[1] == {"name": "openpi", "port": server.port}
     assert facts[0] not in facts[2:]
+
+
+def test_another_policy_at_the_same_port_is_another_policy(server):
+    """What the server says of it counts; what changes with every connection does not."""
+
+    def facts(said):
+        server.metadata = said
+        return part_facts(POLICIES, {"name": "openpi", "port": server.port})
+
+    first = facts({"model": "a", "steps": 5, "timestamp": 1.5, "info": {"connectedAt": "today", "session_id": "x", "tensor": FRAMES}})
+    assert first == facts({"timestamp": 2.5, "steps": 5, "model": "a", "info": {"connectedAt": "now", "session_id": "y"}})
+    assert set(first) == {"name", "port", "server"}
+    assert first != facts({"model": "b", "steps": 5, "info": {}})
+    assert first != facts({"model": "a", "steps": 6, "info": {}})
+    assert facts({"needs_session_id": True}) != facts({"needs_session_id": False})
+
+
+def test_the_facts_of_other_wires():
+    def said(metadata):
+        with websocket_server(recording_handler([], metadata, None)) as port:
+            return part_facts(POLICIES, {"name": "roboarena", "port": port})["server"]
+
+    assert said({"n_external_cameras": 1}) == said({"n_external_cameras": 1}) != said({"n_external_cameras": 2})
+    with websocket_server(harness_handler([], None)) as port:
+        assert "server" in part_facts(POLICIES, {"name": "vla-eval", "port": port, "convention": "bridge"})
+    for name in ("gr00t", "openvla-rest", "autoeval"):  # these say nothing, and are not called
+        assert part_facts(POLICIES, {"name": name, "port": 9, "label": "a"}) == {"name": name, "port": 9, "label": "a"}
+
+
+@pytest.mark.parametrize("name", ["openpi", "vla-eval", "roboarena"])
+def test_the_facts_of_nobody_are_refused_as_the_policy_is(name):
+    spec = {"name": name, "port": free_port(), "convention": "bridge"}
+    with pytest.raises(NoServer) as facts:
+        part_facts(POLICIES, spec)
+    with pytest.raises(NoServer) as policy:
+        load_policy(spec)
+    assert str(facts.value) == str(policy.value)

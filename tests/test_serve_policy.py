@@ -23,6 +23,7 @@ from websockets.sync.client import connect
 
 from worldsim.errors import InvalidInput
 from worldsim.experiments import cli
+from worldsim.load import part_facts
 from worldsim.policies.remote.codec import OPENPI, pack, unpack
 from worldsim.policies.remote.faults import NoServer
 from worldsim.policies.remote.serving import PolicyServer, describe, listening_address
@@ -91,6 +92,25 @@ def test_a_server_says_what_it_serves():
     assert ActionSpec(**about["action"]) == SPEC
     assert (about["frame"], about["chunk"], about["version"]) == (None, 1, 1)
     assert describe(Planner(), "p", (64, 64))["worldsim"]["chunk"] is None
+
+
+def test_a_server_says_which_policy_it_serves_and_tells_no_path():
+    def told(facts):
+        return describe(Counter(), "p", None, facts)["worldsim"]["facts"]
+
+    facts = told({"name": "rt1", "path": "/home/me/rt1", "adapters": [{"name": "clip", "table": "C:\\mine"}], "steps": 3, "half": None})
+    assert (facts["name"], facts["steps"], facts["half"], facts["adapters"][0]["name"]) == ("rt1", 3, None, "clip")
+    assert not any(path in json.dumps(facts) for path in ("/", "mine"))
+    assert facts["path"] != told({"path": "/home/me/rt2"})["path"]
+
+
+def test_two_policies_at_one_port_are_two_policies():
+    known = []
+    for facts in ({"sha256": "a"}, {"sha256": "b"}, {"sha256": "b"}):
+        server = PolicyServer(Sessions(Counter()), describe(Counter(), "test", None, facts))
+        with server.listening("127.0.0.1", 0) as listener, running(listener) as port:
+            known.append(part_facts(POLICIES, {"name": "openpi", "port": port})["server"])
+    assert known[0] != known[1] == known[2]
 
 
 def test_a_stock_client_has_one_episode_per_connection():
