@@ -34,9 +34,17 @@ def run(config: ServePolicyConfig) -> None:
 
 
 def _policy(config: ServePolicyConfig) -> Any:
-    """The policy; one without an action of its own gets the world's."""
-    from worldsim.load import load_policy, load_world_model
+    """The policy; one without an action of its own gets the world's.
 
+    Raises:
+        InvalidInput: a policy that plays what was recorded, or acts in any world and no world was named.
+    """
+    from worldsim.load import load_policy, load_world_model, part_config, part_name
+    from worldsim.registry import POLICIES
+
+    if getattr(part_config(POLICIES, config.policy), "needs_recording", False):
+        name = part_name(config.policy)
+        raise InvalidInput(f'policy "{name}" acts at recorded starts only, which clients do not have; serve another, as in: converged')
     action = None if config.world_model is None else load_world_model(config.world_model).spec.action
     policy = load_policy(config.policy, action)
     if policy.action is None:

@@ -367,6 +367,9 @@ def test_the_shipped_policy_behind_a_socket_plays_a_whole_episode_exactly_as_in_
     ("arguments", "reason"),
     [
         (["random"], "world_model=NAME"),
+        (["replay"], "recorded starts only"),
+        (["replay", "world_model=drawer"], "recorded starts only"),
+        (["{name: replay, as: mine, adapters: [clip]}", "world_model=drawer"], '"mine" acts at recorded starts only'),
         (["convergd"], 'did you mean "converged"'),
         (["converged", "host=0.0.0.0"], "allow_remote=true"),
         (["converged", "port=-1"], "at least 0"),

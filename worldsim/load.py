@@ -173,6 +173,11 @@ def part_name(spec: Any) -> str:
     return Path(str(spec)).name if isinstance(spec, str | Path) else type(spec).__name__
 
 
+def part_config(registry: Registry, spec: Any) -> Any:
+    """The config of a part given by name, path or mapping, filled with its options. Raises UnknownName, InvalidInput."""
+    return _config(registry, *_resolve(registry, spec))
+
+
 def part_checkpoint(registry: Registry, spec: Any) -> dict[str, Any] | None:
     """The `config.json` of the checkpoint that a part given by name, path or mapping is read from; None where it reads none.
 
@@ -180,8 +185,7 @@ def part_checkpoint(registry: Registry, spec: Any) -> dict[str, Any] | None:
         UnknownName, InvalidInput: no such part, or a mapping that does not describe one.
         DamagedFile: `config.json` is not JSON.
     """
-    name, options = _resolve(registry, spec)
-    config = _config(registry, name, options)
+    config = part_config(registry, spec)
     if hasattr(config, "facts"):  # somebody else's checkpoint, whose config.json says other things
         return None
     path = asdict(config).get("path")
@@ -213,7 +217,7 @@ def part_facts(registry: Registry, spec: Any) -> dict[str, Any]:
 
 def _part(registry: Registry, spec: Any, *arguments: Any) -> Any:
     if isinstance(spec, str | Path | Mapping):
-        return _config(registry, *_resolve(registry, spec)).build(*arguments)
+        return part_config(registry, spec).build(*arguments)
     if is_dataclass(spec) and hasattr(spec, "build"):
         return spec.build(*arguments)
     return spec
