@@ -4,7 +4,10 @@ import _thread
 import base64
 import hashlib
 import random
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -15,7 +18,6 @@ import pytest
 pytest.importorskip("websockets")
 pytest.importorskip("msgpack")
 pytest.importorskip("zmq")
-pytest.importorskip("requests")
 
 import servers
 from servers import FailingServer, bare_server, frame_of, gr00t_server, harness_handler, http_server, json_of, rule, websocket_server
@@ -685,25 +687,100 @@ def test_rest_servers_fail(status, body):
         policy.close()
 
 
-def test_a_rest_server_that_stalls_or_drips():
+def read_request(line) -> bool:
+    """Read a whole request with JSON in it, as a line that is closed before is reset; False where nobody asks."""
+    said = b""
+    while not said.endswith(b"}"):
+        more = line.recv(65536)
+        if not more:
+            return False
+        said += more
+    return True
+
+
+@pytest.mark.parametrize(
+    ("head", "drop"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"1"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n1\r\n"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"1"),  # a body that ends with the connection
+        (b"HTTP/1.1 200 OK\r\nX: ", b"1"),
+        (b"HTTP/1.1 200 OK\r\n", b"X: 1\r\n"),
+        (b"HTTP/1.1 ", b"1"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"", b""),  # nothing at all
+    ],
+)
+def test_a_rest_server_that_stalls_or_drips(head, drop):
+    """Every drop comes in good time, all of them never do."""
+    over = threading.Event()
+
     def drip(line):
-        line.recv(65536)
-        line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-        end = time.monotonic() + 2
+        if not read_request(line):
+            return
+        line.sendall(head)
         try:
-            while time.monotonic() < end:
-                line.sendall(b"[")
-                time.sleep(0.02)
+            while not over.wait(0.1):
+                line.sendall(drop)
         except OSError:
             pass
 
     with bare_server(drip) as port:
-        policy = built("openvla-rest", port, convention="bridge", retries=0, reply_seconds=0.3)
+        policy = built("openvla-rest", port, convention="bridge", retries=0, reply_seconds=0.4)
         policy.reset([0], [task("x")], [0])
-        began = time.monotonic()
-        policy.plan(FRAMES[:1], [0])
-        assert time.monotonic() - began < 5
-        assert 0 in policy.faults
+        rescue = threading.Timer(20, over.set)
+        rescue.start()
+        assert np.isnan(policy.plan(FRAMES[:1], [0])).all()
+        assert not over.is_set()
+        rescue.cancel()
+        over.set()
+        assert "no answer in time" in policy.faults[0]
+        policy.close()
+
+
+def test_a_rest_server_behind_tls(tmp_path, monkeypatch):
+    """A certificate that this machine trusts is needed; and a server that never shakes hands holds nobody up."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the openssl command to make a certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    making = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
+    subprocess.run(["openssl", *making.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    def answer(line):
+        try:
+            with context.wrap_socket(line, server_side=True) as secure:
+                read_request(secure)
+                secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n[0, 0, 0, 0, 0, 0, 1]")
+        except OSError:
+            pass
+
+    def plan(port, **options):
+        policy = built("openvla-rest", port, convention="bridge", retries=0, tls=True, **options)
+        policy.reset([0], [task("x")], [0])
+        return policy.plan(FRAMES[:1], [0]), policy.faults.get(0, "")
+
+    with bare_server(answer) as port:
+        assert "CERTIFICATE_VERIFY_FAILED" in plan(port)[1]
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        np.testing.assert_array_equal(plan(port)[0][0, 0], np.float32([0, 0, 0, 0, 0, 0, 1]))
+    with bare_server(lambda line: line.recv(1) and over.wait(5)) as port:
+        over = threading.Event()
+        assert "no answer in time" in plan(port, reply_seconds=0.3)[1]
+        over.set()
+
+
+def test_a_rest_server_that_hangs_up_in_the_middle():
+    def half(line):
+        if read_request(line):
+            line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[0, 0, 0, 0, 0, 0, 1]")
+
+    with bare_server(half) as port:
+        policy = built("openvla-rest", port, convention="bridge", retries=0)
+        policy.reset([0], [task("x")], [0])
+        assert np.isnan(policy.plan(FRAMES[:1], [0])).all()
+        assert "IncompleteRead" in policy.faults[0]
         policy.close()
 
 
