@@ -13,13 +13,13 @@ TEST_READY := $(VENV)/.test-$(KEY)
 INSTALL := $(RUN)/python -m pip install --disable-pip-version-check -c constraints.txt
 HAS_OSMESA := import ctypes.util, sys; sys.exit(ctypes.util.find_library("OSMesa") is None)
 
-.PHONY: demo test fast lint setup opengl
+.PHONY: demo test fast lint setup opengl browser
 .DELETE_ON_ERROR:
 
 demo: $(DEMO_READY) | opengl
 	$(RUN)/worldsim demo
 
-test: lint | opengl
+test: lint | opengl browser
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -m tensorflow
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 -m "not tensorflow"
 
@@ -30,7 +30,7 @@ lint: $(TEST_READY)
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 
-setup: $(TEST_READY) | opengl
+setup: $(TEST_READY) | opengl browser
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "worldsim needs python 3.11, 3.12 or 3.13; install one and type: make PYTHON=/path/to/python" >&2; exit 1; }
@@ -52,3 +52,10 @@ opengl: | $(VENV)/bin/python
 	else \
 		echo "worldsim renders with OSMesa, which this machine lacks; type: sudo apt-get install -y libosmesa6" >&2; exit 1; \
 	fi
+
+# The label page is tested in a browser. Without one those tests are skipped, and say so.
+browser:
+	@if command -v chromedriver >/dev/null && { command -v chromium || command -v google-chrome; } >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver; then exit 0; fi; \
+	echo "no browser, so the tests of the label page in one are skipped; type: sudo apt-get install -y chromium chromium-driver" >&2

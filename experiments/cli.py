@@ -14,12 +14,14 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import Field, fields
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any
 
 from worldsim import __version__
 from worldsim.errors import InvalidInput, UnknownName, WorldsimError
 from worldsim.experiments.schema import REQUIRED, VERBS, Verb
 from worldsim.registry import did_you_mean
+from worldsim.report.printable import printable
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -48,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _say(message: object, *, code: int) -> int:
-    print(f"worldsim: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"worldsim: {printable(' '.join(str(message).split()))}", file=sys.stderr)
     return code
 
 
@@ -126,10 +128,11 @@ def _keyed(verb: Verb, arguments: Sequence[str]) -> Iterator[str]:
     for argument in rest:
         if not argument.startswith("--"):
             place = None if "=" in argument else next(places, None)
-            yield f"{place}={argument}" if place else argument
+            key, equals, value = argument.partition("=")
+            yield f"{place}={argument}" if place else f"{_field_name(key)}{equals}{value}"
             continue
         key, equals, value = argument.lstrip("-").partition("=")
-        key = key.replace("-", "_")
+        key = _field_name(key.replace("-", "_"))
         if key not in known:
             raise UnknownName(f'{verb.name} has no key "{key}"; {did_you_mean(key, known)}')
         if not equals:
@@ -139,8 +142,13 @@ def _keyed(verb: Verb, arguments: Sequence[str]) -> Iterator[str]:
         yield f"{key}={value}"
 
 
+def _field_name(key: str) -> str:
+    """The field that a key is kept in: no field can be called `import`, so that one is `import_`."""
+    return f"{key}_" if iskeyword(key) else key
+
+
 def _override(verb: Verb, argument: str) -> str:
-    """`argument` in Hydra's grammar. Text is quoted for it, so paths with spaces, `=` or brackets inside need no second quoting.
+    """`argument` in Hydra's grammar. Where text may be meant it is quoted, so paths with spaces, `=` or brackets need no second quoting.
 
     Raises:
         InvalidInput: it is not `key=value`.
@@ -154,7 +162,7 @@ def _override(verb: Verb, argument: str) -> str:
         raise InvalidInput(f'expected key=value, got "{argument}"; for example {next(iter(known))}={argument}')
     if key not in known:
         raise UnknownName(f'{verb.name} has no key "{key}"; {did_you_mean(key.lstrip("+~"), known)}')
-    return f"{key}={_quoted(value)}" if known[key].type in (str, str | None) else argument
+    return f"{key}={_quoted(value)}" if known[key].type in (str, str | None, Any) else argument
 
 
 def _quoted(text: str) -> str:

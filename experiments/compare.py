@@ -16,7 +16,7 @@ from worldsim.report.comparison import build_comparison
 from worldsim.report.comparison_tables import comparison_tables
 from worldsim.report.pairing import imagined_outcomes, paired_agreement
 from worldsim.report.run_folder import RunFolder
-from worldsim.report.schema import SCHEMA_VERSION
+from worldsim.report.schema import READABLE
 from worldsim.report.sides import Side, imagined_side, published_side, robot_side, true_side
 
 LIST = "list"
@@ -116,8 +116,8 @@ def _results(folder: RunFolder) -> dict[str, Any]:
         results = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DamagedFile(f"{file} is not JSON ({error}); {again}") from error
-    if not isinstance(results, dict) or results.get("schema_version") != SCHEMA_VERSION:
-        raise DamagedFile(f"{file} is not of schema version {SCHEMA_VERSION}; {again}")
+    if not isinstance(results, dict) or results.get("schema_version") not in READABLE:
+        raise DamagedFile(f"{file} is not of schema version {' or '.join(map(str, READABLE))}; {again}")
     return results
 
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.evaluate import Clock, Episode, Round, World, evaluate, judge_missing, missing, missing_rounds, roll_out, timed
+from worldsim.experiments.probing import probe_of, probe_setting
 from worldsim.experiments.provenance import command_of, machine, versions
 from worldsim.experiments.schema import EvaluateConfig
 from worldsim.experiments.setting import Setting, prepare
 from worldsim.experiments.truth_workers import truth_workers
 from worldsim.load import load_verifier
+from worldsim.report.probe import probe_path
 from worldsim.report.run_folder import RunFolder
 from worldsim.types import Trajectory
 
@@ -35,6 +37,8 @@ def run(config: EvaluateConfig) -> Path:
         _imagine(folder, setting, config)
         if config.truth:
             _run_truth(folder, setting, config)
+        if config.probe:
+            _run_probe(folder, setting, config)
         finish(folder, report=config.report)
     return path
 
@@ -43,6 +47,7 @@ def finish(folder: RunFolder, *, report: bool) -> None:
     """Write results.json and, if asked, the report; print the tables and where the report is."""
     from rich.console import Console
 
+    from worldsim.report.judge_tables import judge_notes
     from worldsim.report.page import write_report
     from worldsim.report.results import result_tables, write_results
 
@@ -52,6 +57,8 @@ def finish(folder: RunFolder, *, report: bool) -> None:
     if not console.is_terminal:
         console.width = 120
     console.print(*result_tables(results))
+    for line in judge_notes(results):
+        console.print(line, markup=False, soft_wrap=True)
     console.print(f"results: {folder.path / 'results.json'}", markup=False, soft_wrap=True)
     if page:
         console.print(f"report: {page}", markup=False, soft_wrap=True)
@@ -95,6 +102,19 @@ def _run_truth(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> N
                 evaluate(folder, play(rounds), clock, watch=watch)
     judge_missing(folder, "state", load_verifier("state"), ["truth"], clock)
     _judge(folder, setting, config, ["truth"], clock)
+
+
+def _run_probe(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> None:
+    """What must fail, played and judged like everything else, in a run folder inside the run's."""
+    probe = probe_of(folder, setting, config)
+    probing = probe_setting(probe, setting, config)
+    record = {"identity": setting.identity, "policies": probe.facts, "left_out": probe.left_out, "planned": len(probing.planned)}
+    with RunFolder.open(probe_path(folder), record) as inner:
+        if config.retry:
+            inner.put_aside_broken()
+        _imagine(inner, probing, config)
+        if config.truth:
+            _run_truth(inner, probing, config)
 
 
 def _planned(setting: Setting, world: str) -> list[Episode]:

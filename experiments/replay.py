@@ -15,8 +15,8 @@ from worldsim.errors import InvalidInput, WorldsimError
 from worldsim.experiments.check_actions import check_actions, check_table
 from worldsim.experiments.continuations import continue_stepwise
 from worldsim.experiments.schema import ReplayConfig
-from worldsim.experiments.setting import open_model, sampler_facts, use_torch, verifier_name, world_model_facts
-from worldsim.load import load_verifier
+from worldsim.experiments.setting import chosen_verifier, open_model, sampler_facts, use_torch, world_model_facts
+from worldsim.load import load_verifier, part_name
 from worldsim.statistics import wilson_interval
 from worldsim.types import Trajectory, Verdict, WorldModel
 
@@ -48,13 +48,15 @@ def run(config: ReplayConfig) -> dict[str, Any]:
     use_torch(config.threads, config.device)
     facts, model_config = world_model_facts(config.world_model)
     recorded = read_recordings(config.data, config.episodes, camera_of(model_config))
+    if config.check_actions and config.shuffle_actions:
+        raise InvalidInput("check_actions tries other episodes' actions itself; leave shuffle_actions away")
     if config.check_actions:
         return _check_actions(config, recorded)
     actions = shuffled(recorded) if config.shuffle_actions else [trajectory.actions for trajectory in recorded]
     predictions = list(predict(open_model(config), recorded, actions, seed=config.seed, batch=config.batch))
     numbers = {
         **psnr_by_step(predictions),
-        "success_agreement": success_agreement(predictions, verifier_name(config.verifier, model_config)),
+        "success_agreement": success_agreement(predictions, chosen_verifier(config.verifier, model_config)),
         "shuffled_actions": config.shuffle_actions,
         "world_model": facts,
         "sampler": sampler_facts(model_config, config),
@@ -118,9 +120,14 @@ def predict(
     """The model's continuation of each first frame under the given actions, in the order of `recorded`.
 
     Episodes of one length run together, `batch` at a time. Actions beyond the model's bounds are clipped to them.
+
+    Raises:
+        InvalidInput: recorded actions that mean something else than the model's.
     """
     from tqdm import tqdm
 
+    for each in recorded:
+        model.spec.action.refuse_recorded(each.metadata.get("action", {}), f'episode "{each.metadata.get("episode", each.start_id)}"')
     made: dict[int, Prediction] = {}
     with tqdm(total=len(recorded), desc="replay", unit="episode", leave=False) as bar:
         for rows in _batches(recorded, batch):
@@ -156,13 +163,13 @@ def psnr_by_step(predictions: Sequence[Prediction]) -> dict[str, Any]:
     }
 
 
-def success_agreement(predictions: Sequence[Prediction], verifier: str) -> dict[str, Any] | None:
+def success_agreement(predictions: Sequence[Prediction], verifier: Any) -> dict[str, Any] | None:
     """How often the judge of the last predicted frame says what the recorded state says; None where no state was recorded."""
     true = load_verifier("state").judge([each.recorded for each in predictions])
     if all(verdict.success is None for verdict in true):
         return None
     imagined = [Trajectory(each.recorded.task_id, each.frames, each.recorded.actions) for each in predictions]
-    return {"verifier": verifier, **_confusion(true, load_verifier(verifier).judge(imagined))}
+    return {"verifier": part_name(verifier), **_confusion(true, load_verifier(verifier).judge(imagined))}
 
 
 def _confusion(true: Sequence[Verdict], said: Sequence[Verdict]) -> dict[str, Any]:

@@ -32,8 +32,8 @@ def run(config) -> None:
     out = Path(config.out)
     record(out / "data", out / "collectors", config.episodes, config.seed)
     policies(out)
-    train_verifier.run(TrainVerifierConfig(data=str(out / "data"), out=str(out / "classifier")))
     world_model(out, config)
+    judge(out)
     starts(out / "drawer.h5")
     if config.install:
         install(out)
@@ -67,6 +67,12 @@ def world_model(out: Path, config) -> None:
         if not (out / "world_model" / stage / "config.json").exists():
             options = {"data": str(out / "data"), "out": str(out / "world_model"), "seed": config.seed}
             train.run(TrainConfig(stage=stage, batch=config.batch, device=config.device, compile=config.compile, **options))
+
+
+def judge(out: Path) -> None:
+    """The judge of the drawer, which also learns from how the world model draws the last steps. The camera stands still: no shifts."""
+    options = {"world_model": str(out / "world_model" / "self-context"), "relived": 0.04, "every": 2, "shift": 0, "steps": 2200}
+    train_verifier.run(TrainVerifierConfig(data=str(out / "data"), out=str(out / "classifier"), **options))
 
 
 def starts(path: Path) -> None:

@@ -15,7 +15,7 @@ class EvaluateConfig(ModelKeys):
     policies: list[Any] = option([], "names, checkpoints or mappings with `name`; [] is the shipped panel")
     task: str = option("drawer", "name or file of the task, or a folder of recordings to start from")
     truth: str | None = option(None, "name of a true world to run beside the model, to measure the agreement")
-    verifier: str | None = option(None, "name or checkpoint of the judge; null takes the world model's own, else classifier")
+    verifier: Any = option(None, "name, checkpoint or mapping of the judge; null takes the world model's own, else classifier")
     episodes: int = option(100, "episodes per policy, one per start of the task", least=1)
     seed: int = option(0, SEED, least=0)
     batch: int = option(25, "episodes stepped together", least=1)
@@ -27,6 +27,12 @@ class EvaluateConfig(ModelKeys):
     threads: int = option(0, THREADS, least=0)
     workers: int = option(0, "processes for the true world; 0 uses every core, 1 stays in this process", least=0)
     run: str | None = option(None, "run folder; null is runs/evaluate-<task>, and the same folder again resumes")
+    probe: int = option(
+        0,
+        "episodes of each kind that must fail (no motion, an untrained policy, actions that failed, shuffled ones) for the optimism rate",
+        least=0,
+    )
+    probe_policy: Any = option(None, "the probe's untrained policy; null is the shipped begin, where it fits")
     retry: bool = option(default=False, meaning="play again the episodes that a broken world or an unreachable policy left unscored")
     report: bool = option(default=True, meaning="write report/index.html with figures and videos")
 
@@ -38,7 +44,7 @@ class ReplayConfig(ModelKeys):
     world_model: str = option("drawer", "name or checkpoint of the world model to act in")
     data: str = option(REQUIRED, "folder of recorded episodes whose actions are replayed")
     episodes: int = option(100, "number of episodes to replay", least=1)
-    verifier: str | None = option(
+    verifier: Any = option(
         None, "judge of the last predicted frame, compared with recorded states; null takes the world model's own, else classifier"
     )
     shuffle_actions: bool = option(default=False, meaning="give each episode another one's actions: a model that listens must get worse")
@@ -80,7 +86,42 @@ class ScoreConfig:
     """Keys of `worldsim score`."""
 
     run: str = option(REQUIRED, "run folder to judge again")
-    verifier: str | None = option(None, "another judge; null rebuilds the results from the verdicts that are there")
+    verifier: Any = option(None, "another judge, as name, checkpoint or {name: NAME, ...}; null rebuilds from the verdicts that are there")
+
+
+@dataclass
+class CalibrateConfig:
+    """Keys of `worldsim calibrate`."""
+
+    run: str = option(REQUIRED, "run folder whose episodes the judge is checked on")
+    verifier: str | None = option(None, "judge, by the name that its verdicts are kept under; null is the run's own")
+    against: str = option(
+        REQUIRED, "what is right: people's labels, or the true state where the run has a truth", choices=("human", "state")
+    )
+    count: int = option(100, "episodes that people should label, half of them successes by the judge's verdict", least=2)
+    seed: int = option(0, "which of them: every draw follows from it", least=0)
+    rater: str | None = option(None, "the one person whose labels count; null is the majority of all who could tell")
+    labels: str | None = option(None, "exported labels, or another run, to read them from; null is this run")
+
+
+@dataclass
+class LabelConfig:
+    """Keys of `worldsim label`."""
+
+    run: str = option(REQUIRED, "run folder whose clips are labelled")
+    rater: str | None = option(None, "who labels; null is the name you are logged in under")
+    world: str = option("imagined", "whose clips", choices=("imagined", "truth", "both"))
+    layout: str = option("single", "one clip, or beside it the true one from the same start, if any", choices=("single", "pair"))
+    count: int | None = option(None, "label so many clips, chosen by the seed, the same for every rater; null is all", least=1)
+    seed: int = option(0, "which clips are chosen, and each rater's order", least=0)
+    episodes: str | None = option(None, "file with the ids of the clips to label, as worldsim calibrate writes one; null is all")
+    rule: str | None = option(None, "when a clip is a success; null takes the run's, else last_step", choices=("last_step", "ever"))
+    rubric: str | None = option(None, "what raters are to look for: a text, or a file that holds one")
+    port: int = option(0, "port on this machine's loopback; 0 takes a free one", least=0)
+    open: bool = option(default=True, meaning="open the page in a browser, where there is a screen")
+    summary: bool = option(default=False, meaning="only print who labelled what, and how far raters agree")
+    export: str | None = option(None, "only write all labels, or those of rater, to a file that ends in .csv or .jsonl")
+    import_: str | None = option(None, "only read labels from such a file into the run; typed as import=FILE")
 
 
 @dataclass
@@ -131,7 +172,7 @@ class BenchConfig(EngineKeys):
     repeats: int = option(5, "timings of each, in turn, of which the least counts", least=1)
     policies: list[Any] = option([], "policies of the short evaluation; [] is the first and the last of the shipped panel")
     task: str = option("drawer", "task of the short evaluation")
-    verifier: str | None = option(None, "judge of the short evaluation; null takes the world model's own, else classifier")
+    verifier: Any = option(None, "judge of the short evaluation; null takes the world model's own, else classifier")
     episodes: int = option(25, "episodes per policy of the short evaluation", least=1)
     evaluation_batch: int = option(25, "episodes of the short evaluation that are stepped together", least=1)
     peer_diamond: str | None = option(None, "checkout of DIAMOND to time beside ours; also --peer diamond=FOLDER")

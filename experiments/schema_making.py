@@ -140,11 +140,25 @@ class TrainPolicyConfig:
 class TrainVerifierConfig:
     """Keys of `worldsim train-verifier`."""
 
-    data: str = option("data/drawer", "folder of recorded episodes whose true states are known")
+    data: str = option("data/drawer", "folder of recorded episodes, or a run folder")
     out: str = option("checkpoints/classifier", "folder that the checkpoint is written to")
-    steps: int = option(2000, "optimizer steps", least=1)
+    labels: Any = option("state", "who says what success is: state, human, recorded (a data set's flag), or {name: human, labels: FILE}")
+    frames: int = option(3, "frames that are looked at, the last ones", least=1)
+    rule: str = option("last_step", "what counts as success: at the last step, or ever", choices=("last_step", "ever"))
+    abstain: float | None = option(None, "share of its answers that may be wrong, beyond which it abstains; null answers always", least=0)
+    held_out: float = option(0.3, "share of the starts held out, where data is not divided into train and validation", least=0)
+    every: int = option(3, "with labels=state, steps between two moments that are learned", least=1)
+    world_model: str | None = option(None, "world model whose imagined last steps are learned from as well")
+    relived: float = option(0.2, "share of the moments that it imagines", least=0)
+    shift: int = option(1, "largest displacement of worn training clips, in pixels", least=0)
+    features: str | None = option(None, "folder of a frozen picture model (DINOv2, CLIP) to stand on, read by transformers")
+    hidden: int = option(128, "with features, size of the layer on them; 0 is linear", least=0)
+    channels: int = option(24, "without features, channels of the first layer", least=1)
+    steps: int = option(2500, "optimizer steps", least=1)
+    batch: int = option(64, "clips per step", least=2)
     seed: int = option(0, SEED, least=0)
     threads: int = option(0, THREADS, least=0)
+    save_seconds: float = option(60.0, "seconds between saves of what resuming needs", least=0)
     device: str = option("cpu", CPU_OR_CUDA)
 
 

@@ -3,11 +3,13 @@
 from typing import Any
 
 from worldsim.data.files import digest_of
+from worldsim.errors import InvalidInput
 from worldsim.evaluate import Clock, judge_missing
 from worldsim.experiments.evaluate import finish
 from worldsim.experiments.schema import ScoreConfig
-from worldsim.experiments.setting import verifier_facts
+from worldsim.experiments.setting import chosen_verifier, verifier_facts
 from worldsim.load import load_verifier
+from worldsim.report.probe import has_probe, probe_path
 from worldsim.report.run_folder import WORLDS, RunFolder
 
 
@@ -17,16 +19,35 @@ def run(config: ScoreConfig) -> None:
     The run keeps its own judge in config.yaml: the command that began it still resumes it, and rebuilding goes back to it.
     """
     held = RunFolder(config.run).config
-    facts = verifier_facts(config.verifier) if config.verifier else held["identity"]["verifier"]
-    verifier = load_verifier(config.verifier) if config.verifier else None
-    with RunFolder.open(config.run, held) as folder:
-        if verifier is not None:
-            name = _verdict_name(facts, held["identity"]["verifier"])
-            judge_missing(folder, name, verifier, WORLDS, Clock())
-            folder.config["identity"]["verifier"] = facts | {"name": name}
+    if not config.verifier:
+        with RunFolder.open(config.run, held) as folder:
+            finish(folder, report=True)
+        return
+    spec = chosen_verifier(config.verifier, {})
+    facts, verifier = verifier_facts(spec), load_verifier(spec, config.run)
+    name = _verdict_name(facts, held)
+    with RunFolder.open(config.run, held | {"judges": held.get("judges", {}) | {name: facts}}) as folder:
+        judge_missing(folder, name, verifier, WORLDS, Clock())
+        if has_probe(folder):
+            with RunFolder.open(probe_path(folder), RunFolder(probe_path(folder)).config) as probe:
+                judge_missing(probe, name, verifier, WORLDS, Clock())
+        folder.config["identity"]["verifier"] = facts | {"name": name}
         finish(folder, report=True)
 
 
-def _verdict_name(facts: dict[str, Any], own: dict[str, Any]) -> str:
-    """The name that verdicts are kept under: a judge with weights or options that is not the run's own carries their digest."""
-    return facts["name"] if facts == own or facts.keys() == {"name"} else f"{facts['name']}-{digest_of(facts)[:8]}"
+def _verdict_name(facts: dict[str, Any], held: dict[str, Any]) -> str:
+    """The name that verdicts are kept under: the judge's, if the user chose it or no weights and options distinguish it from another.
+
+    Else a judge that is not the run's own carries the digest of its weights and options.
+
+    Raises:
+        InvalidInput: another judge of the chosen name has judged the run.
+    """
+    own, name = held["identity"]["verifier"], facts["name"]
+    if facts == own or facts.keys() == {"name"}:
+        return name
+    if "kind" not in facts:
+        return f"{name}-{digest_of(facts)[:8]}"
+    if held.get("judges", {}).get(name, own if name == own["name"] else facts) != facts:
+        raise InvalidInput(f'another judge called "{name}" has judged this run already; give this one a name of its own: as: OTHER')
+    return name

@@ -20,6 +20,7 @@ from worldsim.load import (
     load_world_model,
     part_checkpoint,
     part_facts,
+    part_members,
     part_name,
     shipped_panel,
 )
@@ -32,9 +33,14 @@ SAMPLER_KEYS = tuple(field.name for field in fields(SamplerKeys))  # of a checkp
 
 @dataclass(frozen=True)
 class Setting:
-    """What is run: worlds by name, the policies, the task, the judge, the planned episodes, and what a run folder is known by."""
+    """What is run: worlds by name, the policies, the task, the judge, the planned episodes, and what a run folder is known by.
+
+    `world` is what the world model takes and gives; `world_facts` and `facts` are what episodes depend on, by world and by policy.
+    """
 
     worlds: dict[str, Imagined | Genuine]
+    world: WorldSpec
+    world_facts: dict[str, Any]
     cast: Cast
     specs: dict[str, Any]
     facts: dict[str, dict[str, Any]]
@@ -55,7 +61,7 @@ def prepare(config: EvaluateConfig) -> Setting:
     specs = policy_specs(config.policies)
     facts = {name: part_facts(POLICIES, spec) for name, spec in specs.items()}
     world_facts, model_config = world_model_facts(config.world_model)
-    judge = verifier_name(config.verifier, model_config)
+    judge = chosen_verifier(config.verifier, model_config)
     judge_facts = verifier_facts(judge)
     task = _task(config, camera_of(model_config))
     pinned = _pinned(config)
@@ -66,7 +72,7 @@ def prepare(config: EvaluateConfig) -> Setting:
     check_verifier_frames(judge, model.spec)
     built = {"imagined": Imagined(model, strict=strict)} | ({"truth": _truth(config.truth, task, model.spec)} if config.truth else {})
     policies = {name: load_policy(spec, model.spec.action) for name, spec in specs.items()}
-    _check_fit(policies, task, model.spec)
+    check_fit(policies, task, model.spec)
     identity = {
         "world_model": world_facts,
         "verifier": judge_facts,
@@ -74,7 +80,8 @@ def prepare(config: EvaluateConfig) -> Setting:
         "sampler": sampler,
         "seed": config.seed,
     }
-    return Setting(built, Cast(policies, one_by_one=strict), specs, facts, task, load_verifier(judge), identity, planned)
+    cast = Cast(policies, one_by_one=strict)
+    return Setting(built, model.spec, worlds, cast, specs, facts, task, load_verifier(judge), identity, planned)
 
 
 def use_torch(threads: int, device: str, *, strict: bool = False) -> None:
@@ -160,28 +167,42 @@ def open_model(config: Any) -> WorldModel:
     return load_world_model(config.world_model, device=config.device, **model_options(config))
 
 
-def verifier_name(given: str | None, model_config: dict[str, Any]) -> str:
-    """The judge asked for, else the one that the world model's own config names, else the classifier."""
-    return given or model_config.get("verifier", "classifier")
+def chosen_verifier(given: Any, model_config: dict[str, Any]) -> Any:
+    """The judge asked for, else the one that the world model's own config names, else the classifier; a name, path or mapping.
+
+    Raises:
+        InvalidInput: neither text nor a mapping with a name.
+    """
+    spec = given or model_config.get("verifier", "classifier")
+    if not (isinstance(spec, str) or (isinstance(spec, dict) and "name" in spec)):
+        raise InvalidInput(f"a verifier is a name, a path or a mapping with a name, got {spec}; type verifier='{{name: NAME, as: CALLED}}'")
+    return spec
 
 
-def verifier_facts(spec: str) -> dict[str, Any]:
-    """What a judge is known by: the name it goes by, its options, and the hash of its checkpoint if it has one."""
-    return part_facts(VERIFIERS, spec) | {"name": part_name(spec)}
+def verifier_facts(spec: Any) -> dict[str, Any]:
+    """What a judge is known by: the name it goes by, its options, and the hash of its checkpoint if it has one.
+
+    One that goes by a name of the user's choice (`as`) also says what it is.
+    """
+    facts = part_facts(VERIFIERS, spec)
+    renamed = isinstance(spec, dict) and spec.get("as")
+    return facts | {"name": part_name(spec)} | ({"kind": facts["name"]} if renamed else {})
 
 
-def check_verifier_frames(spec: str, world: WorldSpec) -> None:
-    """Refuse a judge whose checkpoint was trained on frames of another size.
+def check_verifier_frames(spec: Any, world: WorldSpec) -> None:
+    """Refuse a judge whose checkpoint, or that of one of its members, was trained on frames of another size.
 
     Raises:
         InvalidInput: with both sizes.
     """
-    checkpoint = part_checkpoint(VERIFIERS, spec)
-    size = checkpoint["network"]["frame_size"] if checkpoint else world.height
-    if (size, size) != (world.height, world.width):
-        raise InvalidInput(
-            f'verifier "{spec}" judges frames of {size} x {size}, expected {world.height} x {world.width}; train one on them'
-        )
+    for member in part_members(VERIFIERS, spec):
+        seen = (part_checkpoint(VERIFIERS, member) or {}).get("network", {})
+        height, width = seen.get("height", world.height), seen.get("width", world.width)
+        if (height, width) != (world.height, world.width):
+            raise InvalidInput(
+                f'verifier "{part_name(member)}" judges frames of {height} x {width}, expected {world.height} x {world.width}; '
+                "train one on them"
+            )
 
 
 def _pinned(config: EvaluateConfig) -> dict[str, Any]:
@@ -212,7 +233,7 @@ def _truth(name: str, task: Task, spec: WorldSpec) -> Genuine:
     return Genuine(truth)
 
 
-def _check_fit(policies: dict[str, Policy], task: Task, spec: WorldSpec) -> None:
+def check_fit(policies: dict[str, Policy], task: Task, spec: WorldSpec) -> None:
     """Refuse starts of another size, and policies that cannot act at the first start: wrong frames, wrong actions, no recording."""
     for start in task.starts:
         try:

@@ -1,7 +1,5 @@
 """Somebody else's network in this process, asked lane by lane, and what identifies its folder. Knows no kind of network."""
 
-import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ from worldsim.registry import did_you_mean
 from worldsim.types import ActionSpec, Task
 
 OUT_OF_RANGE = ("refuse", "clip")
-WHOLE, END = 2**30, 2**20  # bytes: files below are hashed whole, of larger ones this much at either end
 
 
 class ForeignPolicy:
@@ -93,7 +90,7 @@ def problem_of(action: np.ndarray, spec: ActionSpec, *, clip: bool) -> str | Non
 
 
 def fingerprint(folder: str | Path) -> str:
-    """What a checkpoint folder holds, as a short hash of all its files; of a file of a gigabyte or more, its size and its two ends.
+    """What a checkpoint folder holds, as a short hash of all its files, whole: two checkpoints may differ in a few layers only.
 
     Raises:
         DamagedFile: no such folder, or an empty one.
@@ -101,17 +98,7 @@ def fingerprint(folder: str | Path) -> str:
     files = sorted(path for path in Path(folder).rglob("*") if path.is_file() and not path.name.startswith("."))
     if not files:
         raise DamagedFile(f"{folder} holds no checkpoint; give the folder, downloaded before")
-    return digest_of({str(path.relative_to(folder)): _content(path) for path in files})
-
-
-def _content(path: Path) -> str:
-    size = path.stat().st_size
-    if size < WHOLE:
-        return sha256_of(path)
-    with open(path, "rb") as file:
-        first = file.read(END)
-        file.seek(-END, os.SEEK_END)
-        return f"{size} {hashlib.sha256(first + file.read()).hexdigest()}"
+    return digest_of({str(path.relative_to(folder)): sha256_of(path) for path in files})
 
 
 def numbers_of(answer: Any) -> np.ndarray:

@@ -24,16 +24,24 @@ class ReplayPolicy:
         """Read the recordings of these lanes.
 
         Raises:
-            InvalidInput: a start that was not taken from a recording.
+            InvalidInput: a start that was not taken from a recording, or from one whose actions mean something else.
         """
         for lane, task in zip(lanes, tasks, strict=True):
-            start = task.starts[0]
-            if start.recording is None:
-                raise InvalidInput(
-                    f'start "{start.id}" of task "{task.id}" has no recorded actions; use a task over recordings: task=FOLDER'
-                )
-            actions = read_trajectory(start.recording).actions[len(start.frames) - 1 :]
+            actions = self.recorded(task)
             self._actions[lane], self._next[lane] = np.clip(actions, self.action.low, self.action.high), 0
+
+    def recorded(self, task: Task) -> np.ndarray:
+        """The actions `[T, A]` that were taken from the last frame of the task's one start on.
+
+        Raises:
+            InvalidInput: a start that was not taken from a recording, or from one whose actions mean something else.
+        """
+        start = task.starts[0]
+        if start.recording is None:
+            raise InvalidInput(f'start "{start.id}" of task "{task.id}" has no recorded actions; use a task over recordings: task=FOLDER')
+        recorded = read_trajectory(start.recording)
+        self.action.refuse_recorded(recorded.metadata.get("action", {}), start.recording)
+        return recorded.actions[len(start.frames) - 1 :]
 
     def act(self, frames: np.ndarray, lanes: Sequence[int]) -> np.ndarray:
         """Float32 `[B, A]`."""

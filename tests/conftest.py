@@ -1,6 +1,7 @@
 """What all tests share: one thread per process, so that `pytest -n` does not fight itself, and the folder of real recordings."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # timings are no test's business
 settings.load_profile("any machine")
 os.environ["OMP_NUM_THREADS"] = "1"  # read by torch and by the processes that tests start
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background, where Ctrl-C would reach no test
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

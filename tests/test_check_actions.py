@@ -150,3 +150,19 @@ def test_the_command_says_what_is_wrong_and_exits_1(tmp_path, monkeypatch, capsy
         assert "better are actions with dx turned round" in capsys.readouterr().err
     finally:
         del WORLD_MODELS._parts["dot"]
+
+
+def test_recordings_of_another_convention_are_refused_by_name(tmp_path):
+    from worldsim.policies.replay import ReplayPolicy
+    from worldsim.types import Start, Task
+
+    meaning = {"names": list(SPEC.names), "rate_hz": 5.0, "frame": "base", "rotation": "none", "gripper": "absolute_closed"}
+    episode = recorded(1)[0]
+    write_trajectory(tmp_path / "1.h5", replace(episode, metadata={"action": meaning}))
+    task = Task("t", "", 4, (Start("1", episode.frames[:1], recording=str(tmp_path / "1.h5")),))
+    with pytest.raises(InvalidInput, match="gripper absolute_closed, the world model takes absolute"):
+        ReplayPolicy(SPEC).reset([0], [task], [0])
+    ReplayPolicy(replace(SPEC, gripper="absolute_closed")).reset([0], [task], [0])
+    with pytest.raises(InvalidInput, match="names"):
+        SPEC.refuse_recorded({"names": ["dx", "dy", "g"]}, "it")
+    SPEC.refuse_recorded({}, "what says nothing")

@@ -265,7 +265,7 @@ def test_the_recorded_command_asks_for_the_same(tiny_parts):
         ({"policies": "[a,randm]"}, 2, 'did you mean "random"?'),
         ({"policies": "[a,{path: a}]"}, 2, "or a mapping with a name"),
         ({"policies": "[5]"}, 2, "a policy is a name, a path or a mapping"),
-        ({"policies": "[{name: cloned}]"}, 2, "needs options"),
+        ({"policies": "[{name: cloned}]"}, 2, 'policy "cloned" needs path'),
         ({"policies": "[{name: a, step: 3}]"}, 2, 'has no option "step"'),
         ({"policies": "[a,./a]"}, 2, 'two policies are called "a"'),
         ({"policies": "[a,replay]"}, 2, 'policy "replay" does not fit task "tiny"'),

@@ -15,6 +15,7 @@ FLOORS = {
     "worldsim.types": 0,
     "worldsim.actions": 0,
     "worldsim.registry": 0,
+    "worldsim.checking": 0,
     "worldsim.options": 0,
     "worldsim.errors": 0,
     "worldsim.diffusion": 1,
@@ -29,6 +30,7 @@ FLOORS = {
     "worldsim.training": 3,
     "worldsim.posttraining": 3,
     "worldsim.report": 3,
+    "worldsim.labelling": 3,
     **{f"worldsim.{room}": 4 for room in ROOMS},
     "worldsim.experiments": 5,
 }

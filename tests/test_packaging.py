@@ -14,7 +14,7 @@ import worldsim
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
-DATA_SUFFIXES = (".xml", ".yaml", ".html")
+DATA_SUFFIXES = (".xml", ".yaml", ".html", ".js", ".css")
 
 
 def folder_of(package: str) -> Path:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import stirred
+import tiny
 import torch
 
 import worldsim
@@ -27,19 +28,6 @@ def save_policy(folder, seed: int = 0):
     with torch.no_grad():
         network.head.weight.copy_((300 * network.head.weight).half())  # actions that reach the bounds
     save_checkpoint(folder, "policy", {"network": network}, {"network": network.describe(), "action": vars(ACTION)})
-    return network
-
-
-def save_judge(folder, **changes):
-    network = stirred.convnet(outputs=1)
-    config = {
-        "network": network.describe(),
-        "target": "opening",
-        "threshold": 0.02,
-        "scale": 0.2,
-        "calibration": {"slope": 100.0, "offset": 0.3},
-    }
-    save_checkpoint(folder, "verifier", {"network": network}, config | changes)
     return network
 
 
@@ -78,7 +66,7 @@ def test_suggestions_fall_back_to_what_is_known():
 
 def test_the_parts_that_come_with_worldsim():
     assert {"random", "still", "replay", "cloned"} <= set(POLICIES.names())
-    assert {"classifier", "none", "state"} <= set(VERIFIERS.names())
+    assert {"classifier", "none", "recorded", "state"} <= set(VERIFIERS.names())
     assert "drawer" in TRUTHS.names()
 
 
@@ -202,7 +190,7 @@ def test_policies_load_by_mapping_config_and_object(tmp_path):
         load_policy("randon", ACTION)
     with pytest.raises(UnknownName, match='policy "random" has no option "speed"'):
         load_policy({"name": "random", "speed": 2}, ACTION)
-    save_judge(tmp_path / "judge")
+    tiny.classifier(tmp_path / "judge")
     with pytest.raises(InvalidInput, match="expected a policy"):
         load_policy(str(tmp_path / "judge"), ACTION)
 
@@ -214,27 +202,6 @@ def test_parts_are_called_by_name_path_or_alias(tmp_path):
     assert part_name({"name": "cloned", "path": "a/b/mine", "as": "better"}) == "better"
     assert part_name({"name": "random"}) == "random"
     assert part_name(RandomPolicy(ACTION)) == "RandomPolicy"
-
-
-def test_the_classifier_scores_the_last_frame_by_its_calibration(tmp_path):
-    network = save_judge(tmp_path / "judge")
-    judge, episodes = load_verifier(str(tmp_path / "judge")), [finished(seed=seed) for seed in range(5)]
-    verdicts = judge.judge(episodes)
-    with torch.no_grad():
-        openings = 0.2 * network(torch.from_numpy(np.stack([episode.frames[-1] for episode in episodes])))[:, 0].double().numpy()
-    scores = 1 / (1 + np.exp(-(100.0 * (0.02 - openings) + 0.3)))
-    np.testing.assert_allclose([verdict.score for verdict in verdicts], scores, atol=1e-5)
-    np.testing.assert_allclose([verdict.details["opening"] for verdict in verdicts], openings, atol=1e-6)
-    np.testing.assert_allclose(judge.estimate(np.stack([episode.frames[-1] for episode in episodes])), openings, atol=1e-6)
-    earlier = Trajectory("t", np.concatenate([255 - episodes[0].frames[:-1], episodes[0].frames[-1:]]), episodes[0].actions)
-    assert judge.judge([earlier])[0].score == pytest.approx(verdicts[0].score, abs=1e-6)
-    assert judge.judge([]) == []
-
-
-def test_the_classifier_refuses_other_frames(tmp_path):
-    save_judge(tmp_path / "judge")
-    with pytest.raises(InvalidInput, match=r"frames have shape \[1, 8, 8, 3\], this network was trained on \[N, 32, 32, 3\]"):
-        load_verifier(str(tmp_path / "judge")).judge([Trajectory("t", np.zeros((2, 8, 8, 3), np.uint8), np.zeros((1, 3), np.float32))])
 
 
 def test_the_state_verifier_reads_the_last_true_state():

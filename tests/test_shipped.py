@@ -122,6 +122,30 @@ def test_a_first_step_is_near_the_truth(model) -> None:
     assert error < copying
 
 
+@pytest.mark.slow
+def test_the_shipped_judge_agrees_with_the_true_state() -> None:
+    """Episodes of seeds that nothing was trained on: the verdict on the last frames is that of the drawer's opening."""
+    from worldsim.data.splits import seed_of
+    from worldsim.envs.drawer.behaviours import choose_behaviour
+    from worldsim.envs.drawer.truth import DrawerTruth
+    from worldsim.experiments.collect import record_episode
+
+    truth, episodes = DrawerTruth(), []
+    for index in range(500, 520):
+        rng = np.random.default_rng(index)
+        name, behaviour = choose_behaviour("default", rng)
+        episodes.append(
+            record_episode(truth, seed_of("evaluation", index), lambda frame, state, acts=behaviour: acts.send(state), rng, name)
+        )
+    truth.close()
+    said, true = (worldsim.load_verifier(name).judge(episodes) for name in ("classifier", "state"))
+    assert {verdict.success for verdict in true} == {True, False}
+    assert [verdict.success for verdict in said] == [verdict.success for verdict in true]
+    card = worldsim.load_verifier("classifier").card
+    assert card["held_out"]["calibration_error"] <= card["held_out"]["calibration_error_before"] + 0.01
+    assert card["threshold_by"]
+
+
 def test_every_checkpoint_has_its_card_and_all_are_small() -> None:
     configs = sorted(WEIGHTS.rglob("config.json"))
     assert len(configs) >= 10

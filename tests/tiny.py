@@ -12,6 +12,7 @@ from worldsim.data.trajectory_file import write_trajectory
 from worldsim.models.autoencoder import AutoencoderConfig
 from worldsim.models.checkpoint import save_checkpoint
 from worldsim.models.convnet import ConvNetConfig
+from worldsim.models.video_convnet import VideoConvNetConfig
 from worldsim.models.video_unet import VideoUNetConfig
 from worldsim.simulator import Sampler, save_world_model
 from worldsim.types import ActionSpec, Start, Task, Trajectory, WorldSpec
@@ -47,13 +48,13 @@ def policy(folder: Path, seed: int = 0, size: int = SIZE, action: ActionSpec = A
     return folder
 
 
-def classifier(folder: Path, seed: int = 0, size: int = SIZE) -> Path:
-    """A judge with random weights whose threshold lies among its estimates."""
+def classifier(folder: Path, seed: int = 0, size: int = SIZE, frames: int = 2, **facts) -> Path:
+    """A judge with random weights whose threshold lies among what it says."""
     torch.manual_seed(seed)
-    network = ConvNetConfig(outputs=1, width=4, frame_size=size).build()
-    calibration = {"slope": 50.0, "offset": 0.0}
-    config = {"network": network.describe(), "target": "opening", "threshold": 0.0, "scale": 0.1, "calibration": calibration}
-    save_checkpoint(folder, "verifier", {"network": network}, config)
+    network = VideoConvNetConfig(frames=frames, height=size, width=size, channels=4).build()
+    torch.nn.init.normal_(network.head.weight, std=1.0)
+    card = {"temperature": 1.0, "threshold": 0.5, "band": [], "rule": "last_step", "estimates": None}
+    save_checkpoint(folder, "verifier", {"network": network}, {"network": network.describe()} | card | facts)
     return folder
 
 

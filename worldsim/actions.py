@@ -1,5 +1,6 @@
 """What an action means: names, bounds, rate, and the conventions of frame, rotation and gripper. Knows no robot."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -40,9 +41,25 @@ class ActionSpec:
             object.__setattr__(self, key, tuple(getattr(self, key)))
         if not len(self.names) == len(self.low) == len(self.high):
             raise InvalidInput(f"{len(self.names)} action names need as many bounds, got {len(self.low)} low and {len(self.high)} high")
+        for name, low, high in zip(self.names, self.low, self.high, strict=True):
+            if not low <= high:  # NaN is refused too
+                raise InvalidInput(f"bounds of {name} are {low:g} and {high:g}, expected the smaller one first")
         for key, known in (("frame", FRAMES), ("rotation", ROTATIONS), ("gripper", GRIPPERS)):
             if getattr(self, key) not in known:
                 raise InvalidInput(f'{key} of an action is "{getattr(self, key)}", expected one of {", ".join(known)}')
+
+    def refuse_recorded(self, recorded: Mapping[str, Any], whose: str) -> None:
+        """Stop where recorded actions mean something else than these. `recorded` has some of the attributes, as import notes them.
+
+        Raises:
+            InvalidInput: with the first attribute that differs.
+        """
+        for key in ("frame", "rotation", "gripper", "rate_hz", "names"):
+            mine, theirs = getattr(self, key), recorded.get(key)
+            if theirs is not None and (tuple(theirs) if key == "names" else theirs) != mine:
+                raise InvalidInput(
+                    f"{whose} was recorded with actions of {key} {theirs}, the world model takes {mine}; give recordings like its own"
+                )
 
     def differences(self, other: "ActionSpec") -> tuple[str, ...]:
         """In which of its attributes an action of this kind means something else than one of `other`."""

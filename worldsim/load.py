@@ -13,6 +13,7 @@ from worldsim.types import ActionSpec, Task
 
 KINDS = {"world model": "world_models", "policy": "policies", "verifier": "verifiers"}
 LIFTING = ("chunk", "ensemble")  # the adapters that make a planner act
+CONVENTION = ("frame", "rotation", "gripper", "rate_hz", "names")
 CONVERTERS = {  # which adapter makes an attribute of an action the world's
     "names": "{name: components, rename: {WORLD'S: POLICY'S}}",
     "rate_hz": "{name: rate, actions: delta}",
@@ -91,7 +92,7 @@ def load_policy(spec: Any, action: ActionSpec | None = None) -> Any:
         adapters = ["chunk", *adapters]
     for adapter in adapters:
         name, options = _resolve(ADAPTERS, adapter)
-        policy = _config(ADAPTERS, name, options).build(policy, action)
+        policy = ADAPTERS.config(name, options).build(policy, action)
     if action is not None:
         _refuse_other_actions(part_name(spec), policy.action, action)
     return policy
@@ -111,8 +112,9 @@ def _adapters(spec: Any) -> list[Any]:
 
 def _refuse_other_actions(name: str, policy: ActionSpec, world: ActionSpec) -> None:
     """Stop where an action of the policy would mean something else in the world, or may leave its bounds."""
-    for key in policy.differences(world):
-        if key not in ("low", "high"):
+    different = policy.differences(world)
+    for key in CONVENTION:  # names last: a turn written otherwise has other names too
+        if key in different:
             mine, theirs = (_said(getattr(spec, key)) for spec in (policy, world))
             advice = (
                 f"put a converter between them: {_with_adapter(name, CONVERTERS[key])}" if key in CONVERTERS else "no adapter changes that"
@@ -132,12 +134,15 @@ def _said(value: Any) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
-def load_verifier(spec: Any = "classifier") -> Any:
-    """A verifier by name, path, mapping with `name`, config or object.
+def load_verifier(spec: Any = "classifier", run: str | Path | None = None) -> Any:
+    """A verifier by name, path, mapping with `name`, config or object. One whose config has `in_run` is told the run folder that it judges.
 
     Raises:
         UnknownName: no such verifier.
     """
+    if run is not None and isinstance(spec, str | Path | Mapping):
+        spec = VERIFIERS.config(*_resolve(VERIFIERS, spec))
+        spec = spec.in_run(run) if hasattr(spec, "in_run") else spec
     return _part(VERIFIERS, spec)
 
 
@@ -175,7 +180,8 @@ def part_name(spec: Any) -> str:
 
 def part_config(registry: Registry, spec: Any) -> Any:
     """The config of a part given by name, path or mapping, filled with its options. Raises UnknownName, InvalidInput."""
-    return _config(registry, *_resolve(registry, spec))
+    name, options = _resolve(registry, spec)
+    return registry.config(name, options)
 
 
 def part_checkpoint(registry: Registry, spec: Any) -> dict[str, Any] | None:
@@ -207,12 +213,18 @@ def part_facts(registry: Registry, spec: Any) -> dict[str, Any]:
         UnknownName, InvalidInput, DamagedFile: as `part_checkpoint`.
     """
     name, options = _resolve(registry, spec)
-    checkpoint, config = part_checkpoint(registry, spec), _config(registry, name, options)
+    checkpoint, config = part_checkpoint(registry, spec), registry.config(name, options)
     found = config.facts() if hasattr(config, "facts") else {"sha256": checkpoint["sha256"]} if checkpoint else {}
     ignored = {"device", *(["path"] if found else []), *getattr(config, "incidental", ())}  # where a checkpoint lies does not change it
     facts = {"name": name, **{key: value for key, value in options.items() if key not in ignored}}
     adapters = {"adapters": given} if registry is POLICIES and (given := _adapters(spec)) else {}
     return facts | adapters | found
+
+
+def part_members(registry: Registry, spec: Any) -> list[Any]:
+    """The parts that a part given by name, path or mapping is made of (`of`), and theirs; itself where it is made of none."""
+    members = getattr(part_config(registry, spec), "of", None)
+    return [each for member in members for each in part_members(registry, member)] if members else [spec]
 
 
 def _part(registry: Registry, spec: Any, *arguments: Any) -> Any:
@@ -235,10 +247,3 @@ def _resolve(registry: Registry, spec: str | Path | Mapping) -> tuple[str, dict[
         found = shipped_folder(KINDS[registry.kind], str(options["path"])) if "path" in options and registry.kind in KINDS else None
         return name, options | ({"path": str(found)} if found else {})
     return READERS[registry.kind], {"path": str(find_checkpoint(registry.kind, name, registry.names())), **options}
-
-
-def _config(registry: Registry, name: str, options: dict[str, Any]) -> Any:
-    try:
-        return registry.config(name, options)
-    except TypeError as error:
-        raise InvalidInput(f'{registry.kind} "{name}" needs options ({error}); type: {{name: {name}, ...}}') from error

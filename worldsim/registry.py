@@ -11,6 +11,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
+from worldsim.checking import check_options
 from worldsim.errors import InvalidInput, UnknownName
 
 
@@ -64,6 +65,7 @@ class Registry:
 
         Raises:
             UnknownName: no part has this name, or the part has no such option.
+            InvalidInput: an option is missing or of another type.
         """
         if name not in self:
             raise UnknownName(f'unknown {self.kind} "{name}"; {did_you_mean(name, self._parts)}')
@@ -72,6 +74,7 @@ class Registry:
         for key in options:
             if key not in fields:
                 raise UnknownName(f'{self.kind} "{name}" has no option "{key}"; {did_you_mean(key, fields)}')
+        check_options(part, options, f'{self.kind} "{name}"')
         return part(**options)
 
 

@@ -184,7 +184,10 @@ class StatePolicy(Protocol):
 
 
 class Verifier(Protocol):
-    """Judges finished trajectories."""
+    """Judges finished trajectories.
+
+    One that may say something else another day (people do) has `revisable`, which is then true: it is asked again about all of a run.
+    """
 
     def judge(self, trajectories: Sequence[Trajectory]) -> list[Verdict]: ...
 

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -55,6 +56,19 @@ def read_trajectory(path: str | os.PathLike) -> Trajectory:
             metadata=json.loads(file.attrs["metadata"]),
             views={unquote(name): view[()] for name, view in file.get("views", {}).items()},  # files before views have none
         )
+
+
+def read_about(path: str | os.PathLike) -> dict[str, Any]:
+    """What an episode file says of itself beside its arrays: task_id, start_id, seed and metadata. No frame is decoded.
+
+    Raises:
+        DamagedFile: as `read_trajectory`.
+    """
+    with read_hdf5(path) as file:
+        if file.attrs.get("format") != FORMAT:
+            raise DamagedFile(f"{path} is not a trajectory file ({FORMAT}); import it with: worldsim import")
+        about = {key: file.attrs[key] for key in ("task_id", "start_id")}
+        return {**about, "seed": int(file.attrs["seed"]), "metadata": json.loads(file.attrs["metadata"])}
 
 
 def trajectory_paths(folder: str | os.PathLike) -> list[Path]:

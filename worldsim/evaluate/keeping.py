@@ -34,8 +34,11 @@ def judge_missing(run: RunFolder, verifier_id: str, verifier: Verifier, worlds: 
     """Judge every episode of `worlds` on disk that this verifier has not judged yet, at most `batch` at a time.
 
     An episode that broke off is not shown to the verifier: nobody can tell how it would have ended. Played again, it is judged anew.
+    A verifier with `revisable` may say something else each time, so it judges all again; what it has said already is not written twice.
     """
-    known = {episode: verdict.details.get("fault", "") for episode, verdict in run.verdicts(verifier_id).items()}
+    held = run.verdicts(verifier_id)
+    revisable = getattr(verifier, "revisable", False)
+    known = {} if revisable else {episode: verdict.details.get("fault", "") for episode, verdict in held.items()}
     waiting: dict[str, Trajectory] = {}
 
     def judge() -> None:
@@ -44,7 +47,7 @@ def judge_missing(run: RunFolder, verifier_id: str, verifier: Verifier, worlds: 
         verdicts = dict(zip(sound, said, strict=True))
         faults = {episode: trajectory.metadata["fault"] for episode, trajectory in waiting.items() if episode not in sound}
         broken = {episode: Verdict(None, fault, {"fault": fault}) for episode, fault in faults.items()}
-        run.add_verdicts(verifier_id, verdicts | broken)
+        run.add_verdicts(verifier_id, {id: verdict for id, verdict in (verdicts | broken).items() if held.get(id) != verdict})
         waiting.clear()
 
     for episode, trajectory in run.episodes():

@@ -1,4 +1,4 @@
-"""A small convolutional network from one picture to a few numbers: the body of the cloned policies and of the classifier."""
+"""A small convolutional network from one picture to a few numbers: the body of the cloned policies."""
 
 from dataclasses import asdict, dataclass
 

@@ -23,7 +23,8 @@ def ranking_table(comparison: Mapping[str, Any]) -> Table:
         "\n".join(
             [
                 *(f"{side}: {comparison[side]['source']}: {comparison[side]['recipe']}." for side in ("simulated", "real")),
-                "Wilson intervals. p: Kruskal-Wallis, simulated against real trials of one policy, not corrected for their number.",
+                "Wilson intervals. p: Kruskal-Wallis, simulated against real trials of one policy, with the trials that each side had "
+                "(SIMPLER takes the real number for both), not corrected for their number.",
             ]
         )
     )

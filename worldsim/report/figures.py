@@ -36,6 +36,16 @@ def scatter(results: dict[str, Any]) -> Figure:
     return figure
 
 
+def reliability_curve(block: dict[str, Any]) -> Figure:
+    """Share of true successes against the judge's mean score, one point per bin of a calibration, and the line of honest probabilities."""
+    figure, axes = _axes(4.2, 3.9)
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
+    for each in block["bins"]:
+        axes.errorbar([each["mean_score"]], [each["share_true"]], yerr=_arms(each["share_true"], each["interval"]), **STYLE)
+    axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), xlabel="score of the judge", ylabel="share that is a true success", aspect="equal")
+    return figure
+
+
 def psnr_curve(open_loop: dict[str, Any]) -> Figure:
     """PSNR over the imagined step when recorded actions are replayed, against repeating the last real frame."""
     figure, axes = _axes(5.6, 3.2)

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from worldsim.data.files import written_whole
 from worldsim.data.video import write_video
-from worldsim.report import figures, tables
+from worldsim.report import figures, judge_tables, tables
 from worldsim.report.outcomes import Outcome, Pair, pairs, read_outcomes, select
 from worldsim.report.results import write_results
 from worldsim.report.run_folder import RunFolder
@@ -35,6 +35,7 @@ def write_report(run: RunFolder) -> Path:
         results=results,
         agreement=results["agreement"],
         headline=headline(results),
+        notes=judge_tables.judge_notes(results),
         command=_command(run.config.get("command")),
         facts=_facts(run),
         plots={name: _inline(figure) for name, figure in _plots(results).items()},
@@ -122,6 +123,7 @@ def _write_videos(run: RunFolder, outcomes: Sequence[Outcome], names: Sequence[s
 
 def _plots(results: dict[str, Any]) -> dict[str, figures.Figure]:
     plots = {"scatter": figures.scatter(results)} if results["agreement"] else {}
+    plots |= {"reliability": figures.reliability_curve(results["calibration"])} if results["calibration"] else {}
     return plots | ({"open_loop": figures.psnr_curve(results["open_loop"])} if results["open_loop"] else {})
 
 
@@ -153,6 +155,9 @@ def _template() -> Any:
         "ceiling": tables.ceiling_text,
         "note": tables.agreement_note,
         "warning": tables.warning_of,
+        "calibration": judge_tables.calibration_sentence,
+        "correction_notes": judge_tables.correction_notes,
+        "probe_notes": judge_tables.probe_notes,
     }
     environment.globals["measures"] = tables.MEASURES
     return environment.get_template("report.html")

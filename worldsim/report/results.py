@@ -9,10 +9,14 @@ from typing import Any
 from worldsim import statistics
 from worldsim.data.files import write_json
 from worldsim.errors import DamagedFile
+from worldsim.report.calibration import best_block, corrected_by
+from worldsim.report.judges import judge_rows
 from worldsim.report.outcomes import Outcome, Pair, outcome_matrix, pairs, read_outcomes, select
+from worldsim.report.probe import read_probe
+from worldsim.report.result_tables import result_tables
 from worldsim.report.run_folder import RunFolder
 from worldsim.report.schema import SCHEMA_VERSION, results_schema
-from worldsim.report.tables import agreement_table, open_loop_table, result_tables, results_table
+from worldsim.report.tables import agreement_table, open_loop_table, results_table
 
 __all__ = ["agreement_table", "build_results", "open_loop_table", "result_tables", "results_schema", "results_table", "write_results"]
 
@@ -24,8 +28,8 @@ def build_results(run: RunFolder) -> dict[str, Any]:
     """All numbers of a run, in the form that `results_schema` describes.
 
     Policies are ranked by simulated success rate. A rate is over scored episodes only; the unscored are counted beside it.
-    Rates carry Wilson intervals, agreement carries bootstrap intervals over starts; all at `level`. Nothing here is random
-    from call to call.
+    Rates carry Wilson intervals, agreement carries bootstrap intervals over starts; all at `level`. Where the run's judge was
+    calibrated, every imagined rate also stands corrected for its errors. Nothing here is random from call to call.
 
     Raises:
         DamagedFile: verdicts, timings or open_loop.json that cannot be read. Damaged episodes are put aside and listed instead.
@@ -35,7 +39,10 @@ def build_results(run: RunFolder) -> dict[str, Any]:
     letters = _letters(outcomes, [policy["name"] for policy in policies if policy["scored"]])
     for policy in policies:
         policy["letters"] = letters.get(policy["name"])
-    world_model = run.identity["world_model"]
+    world_model, judge = run.identity["world_model"], run.identity["verifier"]["name"]
+    calibration = best_block(run, judge)
+    for policy in policies:
+        policy["corrected"] = corrected_by(calibration, policy["successes"], policy["scored"], LEVEL) if calibration else None
     return {
         "schema_version": SCHEMA_VERSION,
         "level": LEVEL,
@@ -46,8 +53,11 @@ def build_results(run: RunFolder) -> dict[str, Any]:
         "faults": dict(Counter(sorted(o.fault for o in outcomes if o.fault))),
         "agreement": _agreement(outcomes, policies),
         "world_model": {key: world_model.get(key) for key in ("name", "sha256", "parameters", "leak")},
-        "verifier": _verifier(outcomes, run.identity["verifier"]["name"]),
+        "verifier": _verifier(outcomes, judge),
         "throughput": _throughput(run.throughput()),
+        "calibration": calibration,
+        "judges": judge_rows(run, outcomes, [policy["name"] for policy in policies]),
+        "probe": read_probe(run, LEVEL),
         "open_loop": _open_loop(run),
         "quarantined": run.quarantined(),
     }

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from worldsim.data.trajectory_file import read_trajectory, write_trajectory
 from worldsim.errors import DamagedFile, InvalidInput, UnknownName, WorldsimError
@@ -170,6 +170,10 @@ class RunFolder:
     def verdicts(self, verifier: str) -> dict[str, Verdict]:
         """What this verifier said, by episode id; its last word where it spoke twice, empty where it never spoke."""
         return {row["episode"]: Verdict(row["score"], row["reason"], row["details"]) for row in read_rows(self._verdict_path(verifier))}
+
+    def verifiers(self) -> list[str]:
+        """The names of all verifiers that have spoken, sorted."""
+        return sorted(unquote(path.stem) for path in (self.path / "verdicts").glob("[!.]*.jsonl"))
 
     def _verdict_path(self, verifier: str) -> Path:
         return self.path / "verdicts" / f"{quote(verifier, safe='')}.jsonl"  # a verifier may be named by its path

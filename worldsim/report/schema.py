@@ -2,7 +2,8 @@
 
 from typing import Any
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, 2)  # of another version only what both have is read: 2 adds calibration, corrected rates, judges and the probe
 
 NUMBER, INTEGER, TEXT, FLAG, ANY_OBJECT = ({"type": kind} for kind in ("number", "integer", "string", "boolean", "object"))
 COUNT = {"type": "integer", "minimum": 0}
@@ -32,6 +33,9 @@ def results_schema() -> dict[str, Any]:
                 lanes_per_call=_nullable(INTEGER),
                 seconds={"type": "object", "additionalProperties": NUMBER},
             ),
+            calibration=_nullable(_calibration()),
+            judges={"type": "array", "items": _judge()},
+            probe=_nullable(_probe()),
             open_loop=_nullable(ANY_OBJECT),
             quarantined={"type": "array", "items": TEXT},
         ),
@@ -44,6 +48,7 @@ def _policy() -> dict[str, Any]:
         name=TEXT,
         task=TEXT,
         **rate,
+        corrected=_nullable(_object(success_rate=RATE, interval=INTERVAL, reason=TEXT)),
         real=_nullable(_object(**rate)),
         paired_episodes=COUNT,
         phi=_nullable(NUMBER),
@@ -73,6 +78,49 @@ def _agreement() -> dict[str, Any]:
         intervals=_object(**dict.fromkeys(names, INTERVAL)),
         noise_ceiling=_nullable(_object(pearson=band, mmrv=band)),
     )
+
+
+def _calibration() -> dict[str, Any]:
+    share = _object(value=RATE, interval=INTERVAL)
+    wrong = _object(count=COUNT, of=COUNT, value=RATE, interval=INTERVAL)
+    each = _object(low=NUMBER, high=NUMBER, cases=COUNT, mean_score=NUMBER, share_true=RATE, interval=INTERVAL)
+    return _object(
+        against=TEXT,
+        about=TEXT,
+        episodes=COUNT,
+        unscored=COUNT,
+        agreement=share,
+        true_positive_rate=share,
+        false_positive_rate=share,
+        kappa=_object(value=_nullable(NUMBER), interval=INTERVAL),
+        ece=RATE,
+        brier=RATE,
+        bins={"type": "array", "items": each},
+        counts=ANY_OBJECT,
+        paired=_nullable(_object(false_success=wrong, false_failure=wrong)),
+        warnings={"type": "array", "items": TEXT},
+    )
+
+
+def _judge() -> dict[str, Any]:
+    policy = _object(name=TEXT, success_rate=RATE, rank=_nullable(NUMBER))
+    return _object(
+        verifier=TEXT,
+        own=FLAG,
+        scored=COUNT,
+        unscored=COUNT,
+        policies={"type": "array", "items": policy},
+        kendall_to_own=_nullable(NUMBER),
+        pearson=_nullable(NUMBER),
+        mmrv=_nullable(NUMBER),
+    )
+
+
+def _probe() -> dict[str, Any]:
+    rate = {"scored": COUNT, "successes": COUNT, "success_rate": RATE, "interval": INTERVAL}
+    kind = _object(name=TEXT, truth=TEXT, episodes=COUNT, not_counted=COUNT, unscored=COUNT, **rate)
+    left_out = {"type": "object", "additionalProperties": TEXT}
+    return _object(verifier=TEXT, optimism=_object(**rate), kinds={"type": "array", "items": kind}, left_out=left_out)
 
 
 def _object(**properties: dict[str, Any]) -> dict[str, Any]:

@@ -94,13 +94,6 @@ def open_loop_table(results: dict[str, Any]) -> Table:
     return table
 
 
-def result_tables(results: dict[str, Any]) -> list[Table]:
-    """The tables that apply to these results, in reading order."""
-    tables = [results_table(results)]
-    tables += [agreement_table(results)] if results["agreement"] else []
-    return tables + ([open_loop_table(results)] if results["open_loop"] else [])
-
-
 def ceiling_text(agreement: dict[str, Any], key: str) -> str:
     """The noise ceiling of r or MMRV in words; empty for the other measures."""
     band = (agreement["noise_ceiling"] or {}).get(key)

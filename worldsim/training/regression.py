@@ -1,4 +1,4 @@
-"""Learn numbers from pictures: the expert's action (cloning) or a state (verification). Knows nothing about what the numbers mean."""
+"""Learn numbers from pictures, as the expert's action (cloning). Knows nothing about what the numbers mean."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,0 +1,57 @@
+"""The last steps of recorded episodes as a world model imagines them: true past, true actions, so the true label still holds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from worldsim.types import Trajectory
+
+BATCH = 25  # moments imagined together
+PAST = 4  # true frames that a model is given before a clip, at most
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The true frames `[T0, H, W, 3]` before a clip, and the actions `[T0 - 1 + k, A]` between them and up to its last frame."""
+
+    frames: np.ndarray
+    actions: np.ndarray
+    seed: int
+
+
+class Relive:
+    """Imagines the last `k` frames before some moments of episodes, from the true frames and actions before them.
+
+    The fewer steps a model imagines, the less it strays from the truth that the label belongs to. It takes `share` of all moments.
+    """
+
+    def __init__(self, model: Any, share: float, seed: int) -> None:
+        self._model, self._share, self._rng = model, share, np.random.default_rng([seed, 7])
+
+    def draw(self, trajectory: Trajectory, ends: Sequence[int], k: int) -> dict[int, Moment]:
+        """Some of the moments `ends`, those that have past enough before their clip."""
+        past = min(PAST, self._model.spec.context)
+        chances = self._rng.random(len(ends))
+        drawn = [(end, end - k - past + 1) for end, chance in zip(ends, chances, strict=True) if chance < self._share]
+        return {
+            end: Moment(trajectory.frames[at : at + past].copy(), trajectory.actions[at:end].copy(), trajectory.seed)
+            for end, at in drawn
+            if at >= 0
+        }
+
+    def imagine(self, moments: Sequence[Moment], k: int) -> np.ndarray:
+        """Their clips, uint8 `[n, k, H, W, 3]`; one moment at least."""
+        return np.concatenate([self._imagine(moments[at : at + BATCH], k) for at in range(0, len(moments), BATCH)])
+
+    def _imagine(self, moments: Sequence[Moment], k: int) -> np.ndarray:
+        actions = np.stack([moment.actions for moment in moments])
+        known = actions.shape[1] - k
+        seeds = np.array([moment.seed for moment in moments], np.uint64)
+        state = self._model.start(np.stack([moment.frames for moment in moments]), seeds, actions[:, :known])
+        frames = []
+        for step in range(k):
+            state, frame = self._model.step(state, actions[:, known + step])
+            frames.append(frame)
+        return np.stack(frames, axis=1)

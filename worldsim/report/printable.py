@@ -1,0 +1,10 @@
+"""Text from elsewhere (task names, instructions, raters) made harmless for a terminal. Knows nothing of markup or HTML."""
+
+
+def printable(text: object) -> str:
+    r"""`text` with every character that does not print, escape codes and reversed writing among them, spelled out as an escape.
+
+    >>> printable("push\x1b[2J it")
+    'push\\x1b[2J it'
+    """
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))
