@@ -372,7 +372,7 @@ def test_a_planar_picture_in_a_nested_map_for_aloha():
         ({"convention": {"names": ["x"]}}, "needs names, low, high"),
         ({"convention": {"name": "bridge", "hights": [1.0]}}, 'did you mean "high"'),
         ({"convention": {**XYZ, "low": ["a", 0.0, 0.0]}}, "needs names"),
-        ({"convention": {**XYZ, "low": [2.0, 0.0, 0.0]}}, "low <= high"),
+        ({"convention": {**XYZ, "low": [2.0, 0.0, 0.0]}}, "smaller one first"),
         ({"convention": {**XYZ, "rate_hz": float("nan")}}, "low <= high"),
         ({"convention": {**XYZ, "names": [1, 2, 3]}}, "names that are text"),
         ({"connection": "shard"}, 'did you mean "shared"'),
