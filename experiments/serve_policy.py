@@ -13,16 +13,17 @@ def run(config: ServePolicyConfig) -> None:
     Raises:
         WorldsimError: no such policy, a port that is taken, an address that others could reach.
     """
-    from worldsim.load import part_name
+    from worldsim.load import part_facts, part_name
     from worldsim.policies.remote.address import secret_of
     from worldsim.policies.remote.serving import PolicyServer, describe, listening_address
     from worldsim.policies.remote.sessions import Sessions
+    from worldsim.registry import POLICIES
 
     listening_address(config.host, config.port, allow_remote=config.allow_remote)
     secret, policy = secret_of(config.api_key_env), _policy(config)
-    name = part_name(config.policy)
+    name, facts = part_name(config.policy), part_facts(POLICIES, config.policy)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    server = PolicyServer(Sessions(policy), describe(policy, name, _frame(config.policy)), secret)
+    server = PolicyServer(Sessions(policy), describe(policy, name, _frame(config.policy), facts), secret)
     with server.listening(config.host, config.port) as listener:
         try:
             port = listener.socket.getsockname()[1]
@@ -33,9 +34,17 @@ def run(config: ServePolicyConfig) -> None:
 
 
 def _policy(config: ServePolicyConfig) -> Any:
-    """The policy; one without an action of its own gets the world's."""
-    from worldsim.load import load_policy, load_world_model
+    """The policy; one without an action of its own gets the world's.
 
+    Raises:
+        InvalidInput: a policy that plays what was recorded, or acts in any world and no world was named.
+    """
+    from worldsim.load import load_policy, load_world_model, part_config, part_name
+    from worldsim.registry import POLICIES
+
+    if getattr(part_config(POLICIES, config.policy), "needs_recording", False):
+        name = part_name(config.policy)
+        raise InvalidInput(f'policy "{name}" acts at recorded starts only, which clients do not have; serve another, as in: converged')
     action = None if config.world_model is None else load_world_model(config.world_model).spec.action
     policy = load_policy(config.policy, action)
     if policy.action is None:

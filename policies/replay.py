@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -53,6 +54,8 @@ class ReplayPolicy:
 @dataclass
 class ReplayConfig:
     """What really was done, again."""
+
+    needs_recording: ClassVar = True  # it can act at recorded starts only
 
     def build(self, action: ActionSpec) -> ReplayPolicy:
         """A policy with the world's own action."""

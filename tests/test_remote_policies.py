@@ -4,7 +4,10 @@ import _thread
 import base64
 import hashlib
 import random
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -15,14 +18,13 @@ import pytest
 pytest.importorskip("websockets")
 pytest.importorskip("msgpack")
 pytest.importorskip("zmq")
-pytest.importorskip("requests")
 
 import servers
 from servers import FailingServer, bare_server, frame_of, gr00t_server, harness_handler, http_server, json_of, rule, websocket_server
 
 from worldsim.data.conventions import CONVENTIONS, action_convention
 from worldsim.errors import InvalidInput, UnknownName, WorldsimError
-from worldsim.load import part_facts
+from worldsim.load import load_policy, part_facts
 from worldsim.policies.remote import json_arrays
 from worldsim.policies.remote.codec import OPENPI, pack, unpack
 from worldsim.policies.remote.faults import NoServer, shown
@@ -370,7 +372,7 @@ def test_a_planar_picture_in_a_nested_map_for_aloha():
         ({"convention": {"names": ["x"]}}, "needs names, low, high"),
         ({"convention": {"name": "bridge", "hights": [1.0]}}, 'did you mean "high"'),
         ({"convention": {**XYZ, "low": ["a", 0.0, 0.0]}}, "needs names"),
-        ({"convention": {**XYZ, "low": [2.0, 0.0, 0.0]}}, "low <= high"),
+        ({"convention": {**XYZ, "low": [2.0, 0.0, 0.0]}}, "smaller one first"),
         ({"convention": {**XYZ, "rate_hz": float("nan")}}, "low <= high"),
         ({"convention": {**XYZ, "names": [1, 2, 3]}}, "names that are text"),
         ({"connection": "shard"}, 'did you mean "shared"'),
@@ -685,25 +687,100 @@ def test_rest_servers_fail(status, body):
         policy.close()
 
 
-def test_a_rest_server_that_stalls_or_drips():
+def read_request(line) -> bool:
+    """Read a whole request with JSON in it, as a line that is closed before is reset; False where nobody asks."""
+    said = b""
+    while not said.endswith(b"}"):
+        more = line.recv(65536)
+        if not more:
+            return False
+        said += more
+    return True
+
+
+@pytest.mark.parametrize(
+    ("head", "drop"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"1"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n1\r\n"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"1"),  # a body that ends with the connection
+        (b"HTTP/1.1 200 OK\r\nX: ", b"1"),
+        (b"HTTP/1.1 200 OK\r\n", b"X: 1\r\n"),
+        (b"HTTP/1.1 ", b"1"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"", b""),  # nothing at all
+    ],
+)
+def test_a_rest_server_that_stalls_or_drips(head, drop):
+    """Every drop comes in good time, all of them never do."""
+    over = threading.Event()
+
     def drip(line):
-        line.recv(65536)
-        line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-        end = time.monotonic() + 2
+        if not read_request(line):
+            return
+        line.sendall(head)
         try:
-            while time.monotonic() < end:
-                line.sendall(b"[")
-                time.sleep(0.02)
+            while not over.wait(0.1):
+                line.sendall(drop)
         except OSError:
             pass
 
     with bare_server(drip) as port:
-        policy = built("openvla-rest", port, convention="bridge", retries=0, reply_seconds=0.3)
+        policy = built("openvla-rest", port, convention="bridge", retries=0, reply_seconds=0.4)
         policy.reset([0], [task("x")], [0])
-        began = time.monotonic()
-        policy.plan(FRAMES[:1], [0])
-        assert time.monotonic() - began < 5
-        assert 0 in policy.faults
+        rescue = threading.Timer(20, over.set)
+        rescue.start()
+        assert np.isnan(policy.plan(FRAMES[:1], [0])).all()
+        assert not over.is_set()
+        rescue.cancel()
+        over.set()
+        assert "no answer in time" in policy.faults[0]
+        policy.close()
+
+
+def test_a_rest_server_behind_tls(tmp_path, monkeypatch):
+    """A certificate that this machine trusts is needed; and a server that never shakes hands holds nobody up."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the openssl command to make a certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    making = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
+    subprocess.run(["openssl", *making.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    def answer(line):
+        try:
+            with context.wrap_socket(line, server_side=True) as secure:
+                read_request(secure)
+                secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n[0, 0, 0, 0, 0, 0, 1]")
+        except OSError:
+            pass
+
+    def plan(port, **options):
+        policy = built("openvla-rest", port, convention="bridge", retries=0, tls=True, **options)
+        policy.reset([0], [task("x")], [0])
+        return policy.plan(FRAMES[:1], [0]), policy.faults.get(0, "")
+
+    with bare_server(answer) as port:
+        assert "CERTIFICATE_VERIFY_FAILED" in plan(port)[1]
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        np.testing.assert_array_equal(plan(port)[0][0, 0], np.float32([0, 0, 0, 0, 0, 0, 1]))
+    with bare_server(lambda line: line.recv(1) and over.wait(5)) as port:
+        over = threading.Event()
+        assert "no answer in time" in plan(port, reply_seconds=0.3)[1]
+        over.set()
+
+
+def test_a_rest_server_that_hangs_up_in_the_middle():
+    def half(line):
+        if read_request(line):
+            line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[0, 0, 0, 0, 0, 0, 1]")
+
+    with bare_server(half) as port:
+        policy = built("openvla-rest", port, convention="bridge", retries=0)
+        policy.reset([0], [task("x")], [0])
+        assert np.isnan(policy.plan(FRAMES[:1], [0])).all()
+        assert "IncompleteRead" in policy.faults[0]
         policy.close()
 
 
@@ -730,10 +807,55 @@ def test_no_error_is_anything_but_ours():
     assert issubclass(NoServer, WorldsimError)
 
 
-def test_patience_does_not_make_it_another_policy_but_the_server_does():
-    facts = [
-        part_facts(POLICIES, {"name": "openpi", "port": 8000, **more})
-        for more in ({}, {"retries": 5, "reply_seconds": 9.0, "api_key_env": "KEY"}, {"port": 8001}, {"adapters": ["clip"]})
-    ]
-    assert facts[0] == facts[1] == {"name": "openpi", "port": 8000}
+def test_patience_does_not_make_it_another_policy_but_the_server_does(server, monkeypatch):
+    monkeypatch.setenv("KEY", "hush")
+    with FailingServer({"model": "b"}).listening() as other:
+        facts = [
+            part_facts(POLICIES, {"name": "openpi", "port": server.port, **more})
+            for more in (
+                {},
+                {"retries": 5, "reply_seconds": 9.0, "api_key_env": "KEY"},
+                {"port": other.port},
+                {"adapters": ["clip"]},
+                {"label": "mine"},
+            )
+        ]
+    assert facts[0] == facts[1] == {"name": "openpi", "port": server.port}
     assert facts[0] not in facts[2:]
+
+
+def test_another_policy_at_the_same_port_is_another_policy(server):
+    """What the server says of it counts; what changes with every connection does not."""
+
+    def facts(said):
+        server.metadata = said
+        return part_facts(POLICIES, {"name": "openpi", "port": server.port})
+
+    first = facts({"model": "a", "steps": 5, "timestamp": 1.5, "info": {"connectedAt": "today", "session_id": "x", "tensor": FRAMES}})
+    assert first == facts({"timestamp": 2.5, "steps": 5, "model": "a", "info": {"connectedAt": "now", "session_id": "y"}})
+    assert set(first) == {"name", "port", "server"}
+    assert first != facts({"model": "b", "steps": 5, "info": {}})
+    assert first != facts({"model": "a", "steps": 6, "info": {}})
+    assert facts({"needs_session_id": True}) != facts({"needs_session_id": False})
+
+
+def test_the_facts_of_other_wires():
+    def said(metadata):
+        with websocket_server(recording_handler([], metadata, None)) as port:
+            return part_facts(POLICIES, {"name": "roboarena", "port": port})["server"]
+
+    assert said({"n_external_cameras": 1}) == said({"n_external_cameras": 1}) != said({"n_external_cameras": 2})
+    with websocket_server(harness_handler([], None)) as port:
+        assert "server" in part_facts(POLICIES, {"name": "vla-eval", "port": port, "convention": "bridge"})
+    for name in ("gr00t", "openvla-rest", "autoeval"):  # these say nothing, and are not called
+        assert part_facts(POLICIES, {"name": name, "port": 9, "label": "a"}) == {"name": name, "port": 9, "label": "a"}
+
+
+@pytest.mark.parametrize("name", ["openpi", "vla-eval", "roboarena"])
+def test_the_facts_of_nobody_are_refused_as_the_policy_is(name):
+    spec = {"name": name, "port": free_port(), "convention": "bridge"}
+    with pytest.raises(NoServer) as facts:
+        part_facts(POLICIES, spec)
+    with pytest.raises(NoServer) as policy:
+        load_policy(spec)
+    assert str(facts.value) == str(policy.value)

@@ -23,10 +23,11 @@ from websockets.sync.client import connect
 
 from worldsim.errors import InvalidInput
 from worldsim.experiments import cli
+from worldsim.load import part_facts
 from worldsim.policies.remote.codec import OPENPI, pack, unpack
 from worldsim.policies.remote.faults import NoServer
 from worldsim.policies.remote.serving import PolicyServer, describe, listening_address
-from worldsim.policies.remote.sessions import Sessions
+from worldsim.policies.remote.sessions import MOST_LEFT, Sessions
 from worldsim.registry import POLICIES
 from worldsim.types import ActionSpec, Start, Task
 
@@ -91,6 +92,25 @@ def test_a_server_says_what_it_serves():
     assert ActionSpec(**about["action"]) == SPEC
     assert (about["frame"], about["chunk"], about["version"]) == (None, 1, 1)
     assert describe(Planner(), "p", (64, 64))["worldsim"]["chunk"] is None
+
+
+def test_a_server_says_which_policy_it_serves_and_tells_no_path():
+    def told(facts):
+        return describe(Counter(), "p", None, facts)["worldsim"]["facts"]
+
+    facts = told({"name": "rt1", "path": "/home/me/rt1", "adapters": [{"name": "clip", "table": "C:\\mine"}], "steps": 3, "half": None})
+    assert (facts["name"], facts["steps"], facts["half"], facts["adapters"][0]["name"]) == ("rt1", 3, None, "clip")
+    assert not any(path in json.dumps(facts) for path in ("/", "mine"))
+    assert facts["path"] != told({"path": "/home/me/rt2"})["path"]
+
+
+def test_two_policies_at_one_port_are_two_policies():
+    known = []
+    for facts in ({"sha256": "a"}, {"sha256": "b"}, {"sha256": "b"}):
+        server = PolicyServer(Sessions(Counter()), describe(Counter(), "test", None, facts))
+        with server.listening("127.0.0.1", 0) as listener, running(listener) as port:
+            known.append(part_facts(POLICIES, {"name": "openpi", "port": port})["server"])
+    assert known[0] != known[1] == known[2]
 
 
 def test_a_stock_client_has_one_episode_per_connection():
@@ -194,6 +214,39 @@ def test_the_episode_asked_for_longest_ago_is_forgotten_first():
         assert counts(ask(episode_id="a", step=2)) == [3, 0]
         ask.line.send(pack({"observation/image": FRAME, "episode_id": "b", "step": 1}, OPENPI))
         assert "not known here" in ask.line.recv(5)
+
+
+def test_the_lanes_of_clients_that_are_gone_are_used_again():
+    """120 episodes in two lanes of our client, each on a connection of its own, beside one that stays open all the while."""
+    policy = Counter()
+    with serving(policy) as port, client(port) as (ask, _):
+        assert counts(ask(episode_id="stays", step=0, seed=1)) == [1, 1]
+        remote = POLICIES.config("openpi", {"port": port}).build(SPEC)
+        for seed in range(60):
+            remote.reset([0, 1], [task("a")] * 2, [seed, seed])
+            assert counts(remote.plan(FRAME[None], [1])[0]) == counts(remote.plan(FRAME[None], [0])[0]) == [1, seed]
+        remote.close()
+        assert counts(ask(episode_id="stays", step=1, seed=1)) == [2, 1]
+    assert len(policy.begun) == 121
+    assert max(lane for lane, _, _ in policy.begun) < MOST_LEFT + 10  # a few may be closing at the same time
+
+
+def test_an_episode_that_moved_to_a_new_connection_stays_when_the_old_one_closes():
+    sessions = Sessions(Counter())
+
+    def ask(connection, name, step):
+        return counts(sessions.answer({"image": FRAME, "episode_id": name, "step": step}, connection))
+
+    ask(0, "moved", 0)
+    ask(1, "moved", 1)
+    sessions.end(0)
+    for connection in range(2, 2 + 2 * MOST_LEFT):
+        ask(connection, connection, 0)
+        sessions.end(connection)
+    assert ask(1, "moved", 2) == [3, 0]
+    assert ask(9999, 2 + MOST_LEFT, 1) == [2, 0]  # the last few are still known
+    with pytest.raises(InvalidInput, match="not known here"):
+        ask(9999, 1 + MOST_LEFT, 1)
 
 
 def test_health_and_keys_and_web_pages():
@@ -347,6 +400,9 @@ def test_the_shipped_policy_behind_a_socket_plays_a_whole_episode_exactly_as_in_
     ("arguments", "reason"),
     [
         (["random"], "world_model=NAME"),
+        (["replay"], "recorded starts only"),
+        (["replay", "world_model=drawer"], "recorded starts only"),
+        (["{name: replay, as: mine, adapters: [clip]}", "world_model=drawer"], '"mine" acts at recorded starts only'),
         (["convergd"], 'did you mean "converged"'),
         (["converged", "host=0.0.0.0"], "allow_remote=true"),
         (["converged", "port=-1"], "at least 0"),

@@ -178,6 +178,12 @@ def part_name(spec: Any) -> str:
     return Path(str(spec)).name if isinstance(spec, str | Path) else type(spec).__name__
 
 
+def part_config(registry: Registry, spec: Any) -> Any:
+    """The config of a part given by name, path or mapping, filled with its options. Raises UnknownName, InvalidInput."""
+    name, options = _resolve(registry, spec)
+    return registry.config(name, options)
+
+
 def part_checkpoint(registry: Registry, spec: Any) -> dict[str, Any] | None:
     """The `config.json` of the checkpoint that a part given by name, path or mapping is read from; None where it reads none.
 
@@ -185,8 +191,7 @@ def part_checkpoint(registry: Registry, spec: Any) -> dict[str, Any] | None:
         UnknownName, InvalidInput: no such part, or a mapping that does not describe one.
         DamagedFile: `config.json` is not JSON.
     """
-    name, options = _resolve(registry, spec)
-    config = registry.config(name, options)
+    config = part_config(registry, spec)
     if hasattr(config, "facts"):  # somebody else's checkpoint, whose config.json says other things
         return None
     path = asdict(config).get("path")
@@ -218,13 +223,13 @@ def part_facts(registry: Registry, spec: Any) -> dict[str, Any]:
 
 def part_members(registry: Registry, spec: Any) -> list[Any]:
     """The parts that a part given by name, path or mapping is made of (`of`), and theirs; itself where it is made of none."""
-    members = getattr(registry.config(*_resolve(registry, spec)), "of", None)
+    members = getattr(part_config(registry, spec), "of", None)
     return [each for member in members for each in part_members(registry, member)] if members else [spec]
 
 
 def _part(registry: Registry, spec: Any, *arguments: Any) -> Any:
     if isinstance(spec, str | Path | Mapping):
-        return registry.config(*_resolve(registry, spec)).build(*arguments)
+        return part_config(registry, spec).build(*arguments)
     if is_dataclass(spec) and hasattr(spec, "build"):
         return spec.build(*arguments)
     return spec

@@ -88,6 +88,14 @@ def mapping_of(value: Any, what: str) -> dict[Any, Any]:
 class OpenpiConfig(RemoteOptions):
     """A policy behind openpi's wire. Robots: droid, libero, aloha, worldsim (`worldsim serve-policy`, which says so itself)."""
 
+    def hello(self) -> Mapping[Any, Any]:
+        """The first message of the server. Raises as `build`."""
+        options, waits = self.checked(), (self.connect_seconds, self.reply_seconds)
+        address = options.address
+        if options.convention is not None:
+            options.meaning()  # a wrong name is refused before anybody is called
+        return first_contact(lambda: OpenpiWire(address, waits, None), address, EXPECTED)
+
     def build(self, action: ActionSpec | None = None) -> RemotePolicy:
         """Connect once to learn what is served; `action` is the world's and is compared by whoever joins the two.
 
@@ -95,11 +103,8 @@ class OpenpiConfig(RemoteOptions):
             NoServer: nobody is there, or somebody who does not speak openpi.
             InvalidInput, UnknownName: options that do not fit one another or the server.
         """
-        options, waits = self.checked(), (self.connect_seconds, self.reply_seconds)
-        address = options.address
-        if options.convention is not None:
-            options.meaning()  # a wrong name is refused before anybody is called
-        about = about_of(first_contact(lambda: OpenpiWire(address, waits, None), address, EXPECTED))
+        about = about_of(self.hello())
+        options, address, waits = self, self.address, (self.connect_seconds, self.reply_seconds)
         if about and options.robot is None and not options.images:
             options = replace(options, robot="worldsim")
         keys, size = options.keys(ROBOTS), None

@@ -10,13 +10,14 @@ from worldsim.errors import InvalidInput, MissingDependency, UnknownName
 from worldsim.policies.remote.address import Address
 from worldsim.policies.remote.arrays import MalformedMessage
 from worldsim.policies.remote.faults import ServerFault
+from worldsim.policies.remote.identity import digest_of_words
 from worldsim.policies.remote.lanes import Manner, Wire
 from worldsim.policies.remote.observations import Keys, Robot, keys_of
 from worldsim.registry import did_you_mean
 
 WORDS = {"connection": ("lane", "shared"), "out_of_range": ("refuse", "clip")}
 TYPES = {  # of each option, and the least that it may be
-    **dict.fromkeys(("host", "connection", "out_of_range"), (str, None)),
+    **dict.fromkeys(("host", "connection", "out_of_range", "label"), (str, None)),
     **dict.fromkeys(("images", "state"), (Mapping, None)),
     **dict.fromkeys(("stateful", "allow_remote", "tls"), (bool, None)),
     **dict.fromkeys(("connect_seconds", "reply_seconds"), (int | float, 0.001)),
@@ -49,6 +50,7 @@ class RemoteOptions:
         reply_seconds: how long to wait for an answer; the first one of a server may take a minute of compiling.
         retries: further attempts after one that failed.
         backoff_seconds: wait before the first of them; it doubles each time.
+        label: which policy it is, in the user's words, where the server does not say so; another label is another policy.
     """
 
     incidental: ClassVar = ("api_key_env", "allow_remote", "tls", "connect_seconds", "reply_seconds", "retries", "backoff_seconds")
@@ -71,6 +73,21 @@ class RemoteOptions:
     reply_seconds: float = 120.0
     retries: int = 2
     backoff_seconds: float = 0.5
+    label: str = ""
+
+    def hello(self) -> Mapping[Any, Any]:
+        """What the server says of itself before it is asked anything; empty, and nobody is called, on wires that say nothing.
+
+        Raises:
+            NoServer: nobody is there, or somebody else.
+            InvalidInput, UnknownName: options that make no sense.
+        """
+        return {}
+
+    def facts(self) -> dict[str, str]:
+        """A digest of what the server says of itself: another policy at the same port is another policy. Raises as `hello`."""
+        digest = digest_of_words(self.hello())
+        return {} if digest is None else {"server": digest}
 
     def checked(self) -> "RemoteOptions":
         """These options, if they are of the right types and make sense together.

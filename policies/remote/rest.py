@@ -6,9 +6,12 @@ proprio}, answers an array or a list, fails with {detail} and an HTTP status, an
 may be missing (404). Arrays are written as json-numpy does. Both keep one memory for all who ask.
 """
 
-import time
+import socket
+import ssl
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException, IncompleteRead
 from typing import Any
 
 import numpy as np
@@ -16,14 +19,14 @@ import numpy as np
 from worldsim.policies.remote import json_arrays
 from worldsim.policies.remote.address import Address
 from worldsim.policies.remote.arrays import LIMITS, MalformedMessage
+from worldsim.policies.remote.deadline import cut, deadline
 from worldsim.policies.remote.faults import ServerFault, faults_of, shown
 from worldsim.policies.remote.lanes import Episode, RemotePolicy
 from worldsim.policies.remote.observations import Keys, Robot
-from worldsim.policies.remote.options import RemoteOptions, first_contact, network
+from worldsim.policies.remote.options import RemoteOptions, first_contact
 from worldsim.registry import POLICIES
 from worldsim.types import ActionSpec
 
-PIECE = 2**16
 UNNORM_CONVENTIONS = {"bridge_orig": "bridge", "fractal20220817_data": "fractal_absolute"}  # what OpenVLA's statistics undo to
 ROBOTS = {"rest": Robot("image", "instruction")}
 
@@ -34,12 +37,9 @@ class RestWire:
     def __init__(self, address: Address, waits: tuple[float, float], keys: Keys, extra: dict[str, Any], reset: str | None) -> None:
         """`waits`: seconds for connecting and for a reply. `extra`: more fields of a request. `reset`: path that begins an episode."""
         self._keys, self._waits, self._extra, self._reset, self._secret = keys, waits, extra, reset, address.secret
-        self._url, self._requests = f"{'https' if address.tls else 'http'}://{address.place}", network("requests")
-        self._session, self.metadata = self._requests.Session(), {}
-        self._session.trust_env = False  # no proxies, no passwords from files
-        self._session.headers["Content-Type"] = "application/json"
-        if self._secret:
-            self._session.headers["Authorization"] = f"Api-Key {self._secret}"
+        self._address, self._headers, self.metadata = address, {"Content-Type": "application/json", "Connection": "close"}, {}
+        self._headers |= {"Authorization": f"Api-Key {self._secret}"} if self._secret else {}
+        self._line: socket.socket | None = None  # in use
         with faults_of(doing="connecting"):
             address.dial(waits[0]).close()
 
@@ -64,26 +64,40 @@ class RestWire:
 
     def close(self) -> None:
         """Hang up."""
-        self._session.close()
+        if self._line is not None:
+            cut(self._line)
 
     def _post(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """Status and body of a reply, read up to the limits in size and time. Redirections are not followed."""
-        http = self._requests
-        with (
-            faults_of(http.RequestException, http.packages.urllib3.exceptions.HTTPError, doing=f"asking {path}"),
-            self._session.post(f"{self._url}{path}", data=body, timeout=self._waits, stream=True, allow_redirects=False) as reply,
-        ):
-            return reply.status_code, b"".join(self._pieces(reply))
+        """Status and body of a reply, within the limits in size and time. Every request has a connection; redirections are not followed."""
+        with faults_of(HTTPException, ValueError, doing=f"asking {path}"), self._dialled() as line, deadline(line, self._waits[1]):
+            if isinstance(line, ssl.SSLSocket):
+                line.do_handshake()
+            connection = HTTPConnection(self._address.host, self._address.port)
+            connection.sock = line  # our own, so that no proxy is used
+            connection.request("POST", path, body, self._headers)
+            with connection.getresponse() as reply:
+                said = reply.read(LIMITS.size + 1)
+                if reply.length and len(said) <= LIMITS.size:
+                    raise IncompleteRead(said, reply.length)
+        if len(said) > LIMITS.size:
+            raise MalformedMessage(f"a reply has more than {LIMITS.size} bytes")
+        return reply.status, said
 
-    def _pieces(self, reply: Any) -> Iterator[bytes]:
-        size, end = 0, time.monotonic() + self._waits[1]
-        for piece in reply.iter_content(PIECE):
-            size += len(piece)
-            if size > LIMITS.size:
-                raise MalformedMessage(f"a reply has more than {LIMITS.size} bytes")
-            if time.monotonic() > end:
-                raise TimeoutError
-            yield piece
+    @contextmanager
+    def _dialled(self) -> Iterator[socket.socket]:
+        """An open line, which `close` may cut meanwhile."""
+        with ExitStack() as stack:
+            line = stack.enter_context(self._address.dial(self._waits[0]))
+            line.settimeout(self._waits[1])
+            if self._address.tls:
+                context = ssl.create_default_context()
+                line = context.wrap_socket(line, server_hostname=self._address.host, do_handshake_on_connect=False)
+                stack.enter_context(line)
+            self._line = line
+            try:
+                yield line
+            finally:
+                self._line = None
 
 
 def _built(options: RemoteOptions, extra: dict[str, Any], reset: str | None, told: Any, expected: str) -> RemotePolicy:

@@ -67,6 +67,14 @@ class RoboArenaConfig(RemoteOptions):
 
     stateful: bool = True
 
+    def hello(self) -> Mapping[Any, Any]:
+        """The first message of the server. Raises as `build`."""
+        options, waits = self.checked(), (self.connect_seconds, self.reply_seconds)
+        if options.robot is not None:
+            raise InvalidInput("a RoboArena server says itself which keys it reads; leave robot out")
+        address = options.address
+        return first_contact(lambda: RoboArenaWire(address, waits, None), address, EXPECTED)
+
     def build(self, action: ActionSpec | None = None) -> RemotePolicy:
         """Connect once to learn what is wanted; `action` is the world's and is compared by whoever joins the two.
 
@@ -74,15 +82,11 @@ class RoboArenaConfig(RemoteOptions):
             NoServer: nobody is there, or somebody who does not speak this.
             InvalidInput, UnknownName: options that do not fit one another or the server.
         """
-        options, waits = self.checked(), (self.connect_seconds, self.reply_seconds)
-        if options.robot is not None:
-            raise InvalidInput("a RoboArena server says itself which keys it reads; leave robot out")
-        address = options.address
-        wants = first_contact(lambda: RoboArenaWire(address, waits, None), address, EXPECTED)
-        keys = replace(options, robot="droid").keys({"droid": robot_of(wants)})
-        velocities = wants.get("action_space") == "joint_velocity" and options.convention is None
-        spec = options.meaning("droid" if velocities else None)
-        return RemotePolicy(spec, lambda: RoboArenaWire(address, waits, keys), options.manner(one_at_a_time=True))
+        wants, address, waits = self.hello(), self.address, (self.connect_seconds, self.reply_seconds)
+        keys = replace(self, robot="droid").keys({"droid": robot_of(wants)})
+        velocities = wants.get("action_space") == "joint_velocity" and self.convention is None
+        spec = self.meaning("droid" if velocities else None)
+        return RemotePolicy(spec, lambda: RoboArenaWire(address, waits, keys), self.manner(one_at_a_time=True))
 
 
 def robot_of(wants: Mapping[Any, Any]) -> Robot:

@@ -6,7 +6,7 @@ Loopback by default. Web pages are kept out (they send an Origin), and so are re
 import hmac
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from http import HTTPStatus
@@ -16,6 +16,7 @@ from worldsim.errors import InvalidInput, WorldsimError
 from worldsim.policies.remote.address import Address
 from worldsim.policies.remote.arrays import LIMITS, Limits
 from worldsim.policies.remote.codec import OPENPI, pack, unpack
+from worldsim.policies.remote.identity import told_of
 from worldsim.policies.remote.openpi import ABOUT, VERSION
 from worldsim.policies.remote.options import network
 from worldsim.policies.remote.sessions import IMAGE_KEYS, Sessions
@@ -26,11 +27,15 @@ FAILED = 1011  # "internal error"
 HEAD = "Traceback (most recent call last):\n  the rest is kept on the server\n"
 
 
-def describe(policy: Any, name: str, frame: tuple[int, int] | None) -> dict[str, Any]:
-    """What a server says of itself before anybody asks: what actions mean, which frames it takes, how long a plan is (None: not known)."""
+def describe(policy: Any, name: str, frame: tuple[int, int] | None, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a server says of itself before anybody asks: what actions mean, which frames it takes, how long a plan is (None: not known).
+
+    `facts` are those of the policy (`load.part_facts`), by which clients tell it from others; no path of this machine is told.
+    """
     about = {
         "version": VERSION,
         "policy": name,
+        "facts": told_of(facts or {}),
         "action": {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(policy.action).items()},
         "frame": None if frame is None else list(frame),
         "chunk": None if isinstance(policy, ChunkPolicy) else 1,

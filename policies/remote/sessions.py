@@ -1,7 +1,8 @@
 """Episodes that others play with a policy of ours: who has which lane, and what was answered last. Knows no network.
 
 An episode is known by its `episode_id`, wherever its requests come from, or else by its connection. A request that is repeated under the
-same `step` gets the same answer again, so that a client which lost a reply may ask once more without the policy acting twice.
+same `step` gets the same answer again, so that a client which lost a reply may ask once more without the policy acting twice. It may do so
+on a new connection: of the episodes whose connection is closed, the last few are remembered, and the lanes of the others are free.
 """
 
 import hashlib
@@ -16,15 +17,17 @@ import numpy as np
 from worldsim.errors import InvalidInput
 from worldsim.types import ChunkPolicy, Policy, Start, Task
 
-MOST_EPISODES = 4096  # remembered; the one that was asked for longest ago is forgotten first
+MOST_EPISODES = 1024  # remembered; the one that was asked for longest ago is forgotten first
+MOST_LEFT = 32  # of these, episodes whose connection is closed
 IMAGE_KEYS = ("observation/image", "observation/exterior_image_1_left", "image")
 
 
 @dataclass
 class Session:
-    """One episode: its lane, the number of its next request, what was asked last and the answer `[T, A]`."""
+    """One episode: its lane, who asked last (None once closed), the number of its next request, what was asked and the answer `[T, A]`."""
 
     lane: int
+    connection: int | None = None
     step: int = 0
     asked: tuple[Any, ...] = ()
     answer: np.ndarray | None = None
@@ -57,8 +60,10 @@ class Sessions:
         with self._lock:
             session = self._sessions.get(key)
             if step is not None and session is not None and session.asked == asked:
+                session.connection = connection
                 return session.answer
             session = self._session(key, step, begins=message.get("reset") is True or step == 0)
+            session.connection = connection
             if session.step == 0:
                 start = Start("served", frame[None], seed)
                 self.policy.reset([session.lane], [Task("served", task, 2**31, (start,))], [seed])
@@ -67,9 +72,14 @@ class Sessions:
             return session.answer
 
     def end(self, connection: int) -> None:
-        """Forget the episode of a connection that is closed; those with an id of their own stay, as their client may come back."""
+        """A connection is closed: its episode is forgotten; those with an id stay a while, as their client may come back."""
         with self._lock:
             self._forget(("connection", connection))
+            for session in self._sessions.values():
+                session.connection = None if session.connection == connection else session.connection
+            left = [key for key, session in self._sessions.items() if session.connection is None]
+            for key in left[:-MOST_LEFT]:
+                self._forget(key)
 
     def _session(self, key: Hashable, step: int | None, *, begins: bool) -> Session:
         """The episode of a request, a new one if it is not known yet or `begins`."""

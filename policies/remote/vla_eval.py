@@ -95,6 +95,14 @@ class HarnessConfig(RemoteOptions):
     stateful: bool = True
     state: dict[str, list[float]] = field(default_factory=dict)
 
+    def hello(self) -> Mapping[Any, Any]:
+        """The server's answer to hello. Raises as `build`."""
+        options, waits = self.checked(), (self.connect_seconds, self.reply_seconds)
+        address = options.address
+        options.keys(ROBOTS)  # what makes no sense is refused before anybody is called
+        options.meaning()
+        return first_contact(lambda: HarnessWire(address, waits, None), address, EXPECTED)
+
     def build(self, action: ActionSpec | None = None) -> RemotePolicy:
         """Say hello once; `action` is the world's and is compared by whoever joins the two.
 
@@ -102,7 +110,6 @@ class HarnessConfig(RemoteOptions):
             NoServer: nobody is there, or somebody who does not speak this.
             InvalidInput, UnknownName: options that do not fit one another.
         """
-        options, waits = self.checked(), (self.connect_seconds, self.reply_seconds)
-        address, keys, spec = options.address, options.keys(ROBOTS), options.meaning()
-        first_contact(lambda: HarnessWire(address, waits, None), address, EXPECTED)
-        return RemotePolicy(spec, lambda: HarnessWire(address, waits, keys), options.manner())
+        self.hello()
+        address, keys, waits = self.address, self.keys(ROBOTS), (self.connect_seconds, self.reply_seconds)
+        return RemotePolicy(self.meaning(), lambda: HarnessWire(address, waits, keys), self.manner())
