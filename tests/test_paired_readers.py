@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -76,13 +77,30 @@ def test_a_row_for_every_frame_or_every_step(tmp_path, rows):
 
 
 def test_one_folder_is_of_one_kind(tmp_path):
-    """A table that fits the other kind has lost a row: the first episode read, or rows=, says which kind it is."""
-    add_npz(tmp_path, "1", numbers(5))
-    add_npz(tmp_path, "2", numbers(4))
-    assert list(read_all(read_mp4_npz(tmp_path))[1]) == ["2"]
-    assert list(read_all(read_mp4_npz(tmp_path, rows="steps"))[1]) == ["1"]
+    """A table that fits the other kind has lost a row: the first episode imported, or rows, says which kind it is."""
+    add_npz(tmp_path / "in", "train/1", numbers(5))
+    add_npz(tmp_path / "in", "train/2", numbers(4))
+    dropped = import_recordings("mp4-npz", tmp_path / "in", tmp_path / "out").dropped
+    assert [(each.episode, each.reason) for each in dropped] == [
+        ("2", "there is one row of actions for all steps, in the first episode frames")
+    ]
+    bad = read_all(read_mp4_npz(tmp_path / "in", rows="steps"))[1]
+    assert list(bad) == ["1"]
+    assert "options='{rows: steps}'" in bad["1"]
     with pytest.raises(InvalidInput, match="frames .* or steps"):
         read_mp4_npz(tmp_path, rows="both")
+
+
+def test_importing_again_drops_what_was_dropped(tmp_path):
+    """Kept episodes are not read again; what the first of them was holds all the same, whatever comes before or after."""
+    for name in ("train/1", "train/2", "train/4", "train/5"):
+        add_npz(tmp_path / "in", name, numbers(8, int(name[-1])), frames=8)
+    add_npz(tmp_path / "in", "train/3", numbers(7), frames=8)
+    first = import_recordings("mp4-npz", tmp_path / "in", tmp_path / "out")
+    assert (first.episodes, [each.episode for each in first.dropped]) == (4, ["3"])
+    assert import_recordings("mp4-npz", tmp_path / "in", tmp_path / "out") == replace(first, kept=4)
+    (tmp_path / "out/train/5.h5").unlink()
+    assert import_recordings("mp4-npz", tmp_path / "in", tmp_path / "out") == replace(first, kept=3)
 
 
 def test_the_user_says_what_an_action_means(tmp_path):

@@ -33,6 +33,7 @@ VIEWS = ("all", "none")
 LONGEST_NAME = (
     239  # bytes, quoted: what a file system's 255 leave beside ".h5" and the dot, process number and ".tmp" of a file being written
 )
+ALIKE = {"action": "actions are", "rows": "there is one row of actions for all"}  # metadata that all episodes share, where they state them
 Resize = Callable[[np.ndarray], np.ndarray]  # of frames [T, H, W, 3]
 
 
@@ -217,9 +218,10 @@ def _check(trajectory: Trajectory, first: list[Imported]) -> None:
     if flat(trajectory.frames):
         raise InvalidInput(f'camera "{trajectory.metadata["camera"]}" shows one colour throughout')
     for earlier in first:
-        mine, theirs = trajectory.metadata["action"], earlier.metadata["action"]
-        if mine != theirs:
-            raise InvalidInput(f"actions are {mine}, in the first episode {theirs}")
+        for key, words in ALIKE.items():
+            mine, theirs = trajectory.metadata.get(key), earlier.metadata.get(key)
+            if None not in (mine, theirs) and mine != theirs:
+                raise InvalidInput(f"{words} {mine}, in the first episode {theirs}")
         size = trajectory.frames.shape[1:3]
         if size != earlier.size:
             shapes = f"{size[0]} x {size[1]}, in the first episode {earlier.size[0]} x {earlier.size[1]}"

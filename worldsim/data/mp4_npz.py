@@ -45,7 +45,7 @@ def read_mp4_npz(
         path: the folder.
         key: name of the array of actions; None where there is one only.
         meaning: what an action means.
-        rows: "frames" or "steps"; None is as in the first episode that is read.
+        rows: "frames" or "steps"; None takes either, and an import all as in its first episode.
         limit: at most this many episodes.
 
     Raises:

@@ -6,7 +6,7 @@ lies that split; other episodes are split by the hash of their name. A text file
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,12 @@ class Pair:
             raise DamagedFile(f"{file.name} is no text ({type(error).__name__}); write it as UTF-8") from error
 
 
-@dataclass
+@dataclass(frozen=True)
 class Rows:
-    """Whether a table has a row for every frame or for every step between two: as told, or as in the first episode that is read.
+    """Whether a table has a row for every frame ("frames") or for every step between two ("steps"); None takes either.
 
-    One data set is of one kind. A table that fits the other kind has lost a row or its video a frame.
+    One data set is of one kind: a table that fits the other has lost a row or its video a frame. Where nobody says which, an episode's
+    metadata note what it is, as `rows`, and the import refuses one that differs from the first.
     """
 
     kind: str | None = None
@@ -64,19 +65,18 @@ class Rows:
         if self.kind not in (None, *ROWS):
             raise InvalidInput(f'rows is "{self.kind}", expected frames (a row for every frame) or steps (a row for every step)')
 
-    def fitting(self, actions: np.ndarray, frames: int) -> np.ndarray:
-        """The actions between `frames` frames; that of the last frame leads nowhere and is dropped. Raises InvalidInput."""
-        found = {frames: "frames", frames - 1: "steps"}.get(len(actions))
+    def found(self, rows: int, frames: int) -> str:
+        """Which kind so many rows for so many frames are. Raises InvalidInput where they are none, or not the one that was told."""
+        found = {frames: "frames", frames - 1: "steps"}.get(rows)
         if frames < 2:
             raise InvalidInput(f"the video has {frames} frame, expected at least 2")
         if found is None:
-            raise InvalidInput(f"{len(actions)} rows of actions for {frames} frames, expected {frames} or {frames - 1}")
+            raise InvalidInput(f"{rows} rows of actions for {frames} frames, expected {frames} or {frames - 1}")
         if self.kind not in (None, found):
             raise InvalidInput(
-                f"{len(actions)} rows of actions for {frames} frames, where a row for all {self.kind} is expected; see rows="
+                f"{rows} rows of actions for {frames} frames, where options='{{rows: {self.kind}}}' asks for one for all {self.kind}"
             )
-        self.kind = found
-        return actions[: frames - 1]
+        return found
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,14 @@ class Told:
 
     source: str
     meaning: Meaning
-    rows: Rows = field(compare=False)
+    rows: Rows
 
     def trajectory(self, pair: Pair, footage: Footage, actions: np.ndarray, names: Sequence[str], instruction: str) -> Trajectory:
-        """The episode of a video and the actions `[rows, A]` beside it. Raises InvalidInput where they do not fit."""
+        """The episode of a video and the actions `[rows, A]` beside it; that of the last frame leads nowhere and is dropped.
+
+        Raises:
+            InvalidInput: they do not fit.
+        """
         actions = np.asarray(actions, dtype=np.float64)
         if actions.ndim != 2 or not actions.shape[1]:
             raise InvalidInput(f"actions have shape {list(actions.shape)}, expected [rows, numbers]")
@@ -122,10 +126,11 @@ class Told:
                 f"row {int(np.argmin((np.abs(actions) <= np.finfo(np.float32).max).all(axis=1)))} has an action that is not finite"
             )
         meaning = self.meaning.of(names, self.meaning.rate or footage.fps())
+        rows = self.rows.found(len(actions), len(footage.frames))
         return Trajectory(
             task_id="import",
             frames=footage.frames,
-            actions=self.rows.fitting(actions, len(footage.frames)).astype(np.float32),
+            actions=actions[: len(footage.frames) - 1].astype(np.float32),
             metadata={
                 "source": self.source,
                 "split": pair.split,
@@ -134,6 +139,7 @@ class Told:
                 "instruction": instruction,
                 "fps": meaning["rate_hz"],
                 "action": meaning,
+                "rows": rows,
             },
         )
 

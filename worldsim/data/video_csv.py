@@ -35,7 +35,7 @@ def read_video_csv(
     Args:
         path: the folder.
         meaning: what an action means.
-        rows: "frames" or "steps"; None is as in the first episode that is read.
+        rows: "frames" or "steps"; None takes either, and an import all as in its first episode.
         limit: at most this many episodes.
 
     Raises:
