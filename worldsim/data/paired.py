@@ -4,6 +4,7 @@ A folder says nothing of what its actions mean; the user does (`Meaning`). Below
 lies that split; other episodes are split by the hash of their name. A text file NAME.txt beside the video is the instruction.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from worldsim.actions import ActionSpec
+from worldsim.data.file_tree import describe_lost, files_below, leads_nowhere
 from worldsim.data.splits import hash_split
 from worldsim.data.whole_video import Footage
 from worldsim.errors import DamagedFile, InvalidInput
@@ -35,18 +37,19 @@ class Pair:
     tables: tuple[Path, ...]
 
     def video(self) -> Path:
-        """Its one video."""
+        """Its one video. Raises InvalidInput or DamagedFile where there is none, as in `table`."""
         return _only(self.videos, "video", "a file NAME.mp4")
 
     def table(self) -> Path:
         """Its one table."""
+        self.video()  # where both are missing, a link to nothing says why
         return _only(self.tables, "table of actions", "a file of the video's name")
 
     def instruction(self) -> str:
         """What NAME.txt beside the video says, in one line; "" where there is none. Raises DamagedFile where it is no text."""
         file = self.video().with_suffix(".txt")
         try:
-            return " ".join(file.read_text(encoding="utf-8").split())[:LONGEST_INSTRUCTION] if file.exists() else ""
+            return " ".join(file.read_text(encoding="utf-8").split())[:LONGEST_INSTRUCTION] if os.path.lexists(file) else ""
         except (OSError, UnicodeDecodeError) as error:
             raise DamagedFile(f"{file.name} is no text ({type(error).__name__}); write it as UTF-8") from error
 
@@ -147,15 +150,19 @@ class Told:
 def pairs_below(root: Path, table_ending: str, endings: Iterable[str] = ENDINGS, apart: Iterable[Path] = ()) -> list[Pair]:
     """Everything in `root` and below that is a video or a table (but those `apart`), joined by its path without the ending, in order.
 
+    A link to nothing makes an episode that cannot be read.
+
     Raises:
         InvalidInput: there is none, or two episodes would have one name and split.
     """
     found: dict[str, dict[str, list[Path]]] = defaultdict(lambda: {"videos": [], "tables": []})
     left_out = set(apart)
-    for file in sorted(path for path in root.rglob("*") if path.is_file() and path not in left_out and not path.name.startswith(".")):
+    for file in (path for path in files_below(root) if path not in left_out and not path.name.startswith(".")):
         kind = "tables" if file.suffix.lower() == table_ending else "videos" if file.suffix.lower() in endings else None
         if kind:
             found[file.relative_to(root).with_suffix("").as_posix()][kind].append(file)
+        elif leads_nowhere(file):  # perhaps a whole folder
+            found[f"{file.relative_to(root).as_posix()} (link)"]["videos"].append(file)
     pairs = [Pair(*split_and_name(key), tuple(files["videos"]), tuple(files["tables"])) for key, files in found.items()]
     if not pairs:
         raise InvalidInput(f"{root} holds no videos; give a folder of NAME.mp4 and NAME{table_ending}")
@@ -181,4 +188,6 @@ def split_and_name(key: str) -> tuple[str, str]:
 def _only(files: tuple[Path, ...], what: str, expected: str) -> Path:
     if len(files) != 1:
         raise InvalidInput(f"it has {len(files)} files that could be its {what}, expected {expected}")
+    if leads_nowhere(files[0]):
+        raise DamagedFile(describe_lost(files[0]))
     return files[0]
