@@ -3,14 +3,21 @@
 import errno
 import json
 import os
+import tracemalloc
 
 import lerobot_data
+import numpy as np
 import pytest
+from made_recordings import some_pictures
 from recorded import add_episode
 
 from worldsim.data import importing
+from worldsim.data.import_summary import summarise
 from worldsim.data.importing import LONGEST_NAME, import_recordings
-from worldsim.data.trajectory_file import trajectory_paths
+from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
+from worldsim.data.video import gather_frames, write_video
+from worldsim.data.whole_video import whole_video
+from worldsim.errors import DamagedFile
 from worldsim.experiments import cli
 
 
@@ -78,3 +85,35 @@ def test_an_out_that_cannot_be_written_to_is_one_line(tmp_path, monkeypatch, cap
         assert cli.main([*words, f"out={tmp_path / 'out'}"]) == code
         assert told in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_of_an_episode_only_what_the_summary_needs_is_remembered(tmp_path, monkeypatch):
+    """An instruction's embedding of 512 numbers times 100,000 episodes is no summary."""
+    seen = []
+    monkeypatch.setattr(importing, "summarise", lambda done, *rest: (seen.extend(done), summarise(done, *rest))[1])
+    add_episode(tmp_path / "in", "1")
+    import_recordings("mp4-json", tmp_path / "in", tmp_path / "out")
+    assert "instruction" in read_trajectory(tmp_path / "out/train/1.h5").metadata
+    assert seen[0].metadata.keys() == {"split", "episode", "camera", "cameras", "views_left_out", "action"}
+
+
+@pytest.mark.parametrize("expected", [0, 1, 7, 10, 10**12])
+def test_frames_are_gathered_in_one_array_however_many_are_expected(expected):
+    pictures = some_pictures(10, side=4)
+    np.testing.assert_array_equal(gather_frames(iter(pictures), expected), pictures, strict=True)
+    with pytest.raises(DamagedFile, match="frame size"):
+        gather_frames([pictures[0], pictures[1][:2]], expected)
+    with pytest.raises(DamagedFile, match="no frames"):
+        gather_frames([], expected)
+
+
+def test_a_video_is_held_once(tmp_path):
+    write_video(tmp_path / "a.mp4", np.broadcast_to(some_pictures(1, side=256), (60, 256, *some_pictures(1, side=256).shape[2:])), 10)
+    tracemalloc.start()
+    try:
+        size = whole_video(tmp_path / "a.mp4").frames.nbytes
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert size > 10 * 2**20
+    assert peak < 1.2 * size

@@ -21,7 +21,7 @@ import numpy as np
 
 from worldsim.data.cameras import flat
 from worldsim.data.files import DISK_FULL, write_json
-from worldsim.data.import_summary import Dropped, Imported, ImportSummary, summarise
+from worldsim.data.import_summary import NEEDED, Dropped, Imported, ImportSummary, summarise
 from worldsim.data.recording import RECORDING_FORMATS, Recording
 from worldsim.data.resizing import resize_with_pad
 from worldsim.data.trajectory_file import read_trajectory, write_trajectory
@@ -49,6 +49,8 @@ def import_recordings(
     progress: Callable[[Iterable[Recording]], Iterable[Recording]] = iter,
 ) -> ImportSummary:
     """Write one episode file per recorded episode: pictures cut to their centre and resized, actions as recorded.
+
+    One episode is in memory at a time, at its recorded size with all its cameras (T * H * W * 3 bytes each), before it is resized.
 
     Args:
         source: name of a recording format, as "rlds"; or a mapping with `name` and the format's own options.
@@ -230,5 +232,7 @@ def _check(trajectory: Trajectory, first: list[Imported]) -> None:
 
 def _remembered(trajectory: Trajectory, *, kept: bool) -> Imported:
     fingerprint = hashlib.sha256(trajectory.frames.tobytes() + trajectory.actions.tobytes()).hexdigest()
-    frames = trajectory.frames
-    return Imported(frames.shape[1:3], len(frames), trajectory.actions, trajectory.metadata, fingerprint, kept)
+    frames, about = trajectory.frames, trajectory.metadata
+    return Imported(
+        frames.shape[1:3], len(frames), trajectory.actions, {key: about[key] for key in NEEDED if key in about}, fingerprint, kept
+    )
