@@ -102,7 +102,7 @@ class Meaning:
     def of(self, names: Sequence[str], fps: float) -> dict[str, Any]:
         """The fields of an ActionSpec without its bounds, for a table whose columns have these names. Raises InvalidInput."""
         if self.names is not None and len(self.names) != len(names):
-            raise InvalidInput(f"actions have {len(names)} numbers, names= gives {len(self.names)}")
+            raise InvalidInput(f"actions have {len(names)} numbers, options='{{names: [...]}}' gives {len(self.names)}")
         chosen = list(names if self.names is None else self.names)
         return {"names": chosen, "rate_hz": fps, "frame": self.frame, "rotation": self.rotation, "gripper": self.gripper}
 

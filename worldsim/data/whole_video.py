@@ -29,7 +29,7 @@ class Footage:
         rate = video_fps(self.path)
         told = self.stream_fps or rate
         if min(abs(told / rate - 1), abs(told / rate / 2 - 1)) > OFF:  # a stream may count half frames
-            raise DamagedFile(f"{self.path} says {rate:.3g} frames per second, its stream {told:.3g}; say which is right with rate=")
+            raise DamagedFile(f"{self.path} says {rate:.3g} frames per second, its stream {told:.3g}; type options='{{rate: HZ}}'")
         return rate
 
 
