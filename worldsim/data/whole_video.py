@@ -45,7 +45,7 @@ def whole_video(path: Path) -> Footage:
             stated = video.frames  # 0 where the file does not say
             fps = float(video.codec_context.framerate or 0) or None
         frames = gather_frames(read_video(path), stated)
-    except (av.FFmpegError, MemoryError, OverflowError, IndexError, ZeroDivisionError) as error:
+    except (av.FFmpegError, MemoryError, ArithmeticError, IndexError, ValueError, AttributeError) as error:  # PyAV checks little
         raise DamagedFile(f"{path} cannot be read as a video ({type(error).__name__}); copy it again from where it came") from error
     if stated and len(frames) != stated:
         raise DamagedFile(f"{path} says that it holds {stated} frames, {len(frames)} could be read; copy it again from where it came")
