@@ -117,3 +117,11 @@ def test_a_video_is_held_once(tmp_path):
         tracemalloc.stop()
     assert size > 10 * 2**20
     assert peak < 1.2 * size
+
+
+def test_a_torn_note_is_told_as_such(tmp_path):
+    add_episode(tmp_path / "in", "1")
+    import_recordings("mp4-json", tmp_path / "in", tmp_path / "out")
+    (tmp_path / "out/import.json").write_text("{")
+    with pytest.raises(DamagedFile, match="is not JSON; delete the folder"):
+        import_recordings("mp4-json", tmp_path / "in", tmp_path / "out")

@@ -67,6 +67,7 @@ def import_recordings(
         UnknownName: no such format, option, split or camera.
         InvalidInput: no recordings there, none of them could be read, or `out` cannot be written to.
         OSError: the disk is full.
+        DamagedFile: the note in `out` of what was imported there is no JSON.
         RunMismatch: `out` holds another import, or episodes that no import wrote.
         MissingDependency: the format needs a package that is not installed.
     """
@@ -172,6 +173,8 @@ def _writing(out: Path) -> Iterator[None]:
     """
     try:
         yield
+    except WorldsimError:  # a damaged file is an OSError too
+        raise
     except OSError as error:
         if error.errno in DISK_FULL:
             raise
