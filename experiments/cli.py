@@ -6,7 +6,6 @@ does `--key` of a key that is true or false, and a verb's leading keys may go wi
 `--peer NAME=FOLDER` are no keys.
 """
 
-import errno
 import os
 import select
 import sys
@@ -18,12 +17,11 @@ from keyword import iskeyword
 from typing import Any
 
 from worldsim import __version__
+from worldsim.data.files import DISK_FULL
 from worldsim.errors import InvalidInput, UnknownName, WorldsimError
 from worldsim.experiments.schema import REQUIRED, VERBS, Verb
 from worldsim.registry import did_you_mean
 from worldsim.report.printable import printable
-
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

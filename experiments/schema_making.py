@@ -37,7 +37,11 @@ class ImportConfig:
         "size of the written pictures: 64 is a centred square, 240x320 is cut to that, 320x512:pad has black borders, none is as recorded",
     )
     views: str = option("all", "whether pictures of the other cameras are kept beside the frames", choices=("all", "none"))
-    options: Any = option(None, "what else the format is told, a mapping: '{rate: 5, rotation: rpy, gripper: absolute}'")
+    options: Any = option(
+        None,
+        "what else the format is told, a mapping: '{rate: 5, rotation: rpy}'; mp4-npz and video-csv take names, rate, frame, rotation, "
+        "gripper and rows (frames or steps), mp4-npz also key (the array of actions), csgo takes frames (how many a file holds)",
+    )
     actions: str | None = option(None, "which actions, where a data set can give several: vid2world for fractal20220817_data in rlds")
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import fields, replace
 from pathlib import Path
 
 import av
@@ -12,13 +13,14 @@ from hypothesis import strategies as st
 from made_recordings import some_pictures
 
 from worldsim.data.action_table import parse_header, parse_rows
+from worldsim.data.csgo import Csgo
 from worldsim.data.importing import import_recordings
-from worldsim.data.mp4_npz import read_mp4_npz
+from worldsim.data.mp4_npz import Mp4Npz, read_mp4_npz
 from worldsim.data.paired import Meaning
 from worldsim.data.recording import RECORDING_FORMATS
 from worldsim.data.splits import hash_split
 from worldsim.data.video import write_video
-from worldsim.data.video_csv import read_video_csv
+from worldsim.data.video_csv import VideoCsv, read_video_csv
 from worldsim.errors import DamagedFile, InvalidInput, UnknownName
 from worldsim.experiments import cli
 
@@ -76,13 +78,30 @@ def test_a_row_for_every_frame_or_every_step(tmp_path, rows):
 
 
 def test_one_folder_is_of_one_kind(tmp_path):
-    """A table that fits the other kind has lost a row: the first episode read, or rows=, says which kind it is."""
-    add_npz(tmp_path, "1", numbers(5))
-    add_npz(tmp_path, "2", numbers(4))
-    assert list(read_all(read_mp4_npz(tmp_path))[1]) == ["2"]
-    assert list(read_all(read_mp4_npz(tmp_path, rows="steps"))[1]) == ["1"]
+    """A table that fits the other kind has lost a row: the first episode imported, or rows, says which kind it is."""
+    add_npz(tmp_path / "in", "train/1", numbers(5))
+    add_npz(tmp_path / "in", "train/2", numbers(4))
+    dropped = import_recordings("mp4-npz", tmp_path / "in", tmp_path / "out").dropped
+    assert [(each.episode, each.reason) for each in dropped] == [
+        ("2", "there is one row of actions for all steps, in the first episode frames")
+    ]
+    bad = read_all(read_mp4_npz(tmp_path / "in", rows="steps"))[1]
+    assert list(bad) == ["1"]
+    assert "options='{rows: steps}'" in bad["1"]
     with pytest.raises(InvalidInput, match="frames .* or steps"):
         read_mp4_npz(tmp_path, rows="both")
+
+
+def test_importing_again_drops_what_was_dropped(tmp_path):
+    """Kept episodes are not read again; what the first of them was holds all the same, whatever comes before or after."""
+    for name in ("train/1", "train/2", "train/4", "train/5"):
+        add_npz(tmp_path / "in", name, numbers(8, int(name[-1])), frames=8)
+    add_npz(tmp_path / "in", "train/3", numbers(7), frames=8)
+    first = import_recordings("mp4-npz", tmp_path / "in", tmp_path / "out")
+    assert (first.episodes, [each.episode for each in first.dropped]) == (4, ["3"])
+    assert import_recordings("mp4-npz", tmp_path / "in", tmp_path / "out") == replace(first, kept=4)
+    (tmp_path / "out/train/5.h5").unlink()
+    assert import_recordings("mp4-npz", tmp_path / "in", tmp_path / "out") == replace(first, kept=3)
 
 
 def test_the_user_says_what_an_action_means(tmp_path):
@@ -104,7 +123,7 @@ def test_the_user_says_what_an_action_means(tmp_path):
     ):
         with pytest.raises(InvalidInput, match=words):
             RECORDING_FORMATS.config("mp4-npz", options | wrong).build()
-    assert "names= gives 2" in read_all(read_mp4_npz(tmp_path, meaning=Meaning(names=("x", "y"))))[1]["a"]
+    assert "options='{names: [...]}' gives 2" in read_all(read_mp4_npz(tmp_path, meaning=Meaning(names=("x", "y"))))[1]["a"]
     with pytest.raises(UnknownName, match="one video"):
         RECORDING_FORMATS.config("mp4-npz", options | {"camera": "front"}).build()
 
@@ -146,7 +165,7 @@ def test_what_is_wrong_with_a_pair_is_named(tmp_path):
         "huge": "row 0",
         "short": "3 rows of actions for 5 frames",
         "long": "6 rows",
-        "two": "2 arrays (actions, state)",
+        "two": "2 arrays (actions, state), expected 1; type options='{key: NAME}'",
         "one frame": "at least 2",
         "alone": "0 files that could be its table",
         "blind": "0 files that could be its video",
@@ -212,7 +231,7 @@ def test_a_frame_rate_that_the_stream_contradicts_is_for_the_user_to_settle(tmp_
     place = video.index(b"mdhd") + 16
     video[place : place + 4] = (10 * int.from_bytes(video[place : place + 4], "big")).to_bytes(4, "big")
     (tmp_path / "a.mp4").write_bytes(video)
-    assert "says 100 frames per second, its stream 10; say which is right with rate=" in read_all(read_mp4_npz(tmp_path))[1]["a"]
+    assert "says 100 frames per second, its stream 10; type options='{rate: HZ}'" in read_all(read_mp4_npz(tmp_path))[1]["a"]
     assert read_all(read_mp4_npz(tmp_path, meaning=Meaning(rate=10.0)))[0]["a"].metadata["fps"] == 10
 
 
@@ -278,7 +297,7 @@ def test_rows_that_do_not_stand_together_are_named(tmp_path):
         (as_csv(numbers(3)), "3 rows"),
         (as_csv(numbers(5), frame=[0, 1, 3, 4, 5]), "line 4 is frame 3, expected 2"),
         (as_csv(numbers(5), timestamp=[0, 0.1, 0.1, 0.2, 0.3]), "do not grow"),
-        (as_csv(numbers(5), timestamp=[0, 1, 2, 3, 4]), "1 rows per second, the video or rate= says 10"),
+        (as_csv(numbers(5), timestamp=[0, 1, 2, 3, 4]), "1 rows per second, the video or options='{rate: HZ}' 10"),
         (as_csv(numbers(5), instruction=list("aabbb")), "2 instructions"),
         (as_csv(numbers(4)) + '1,"2,3\n', "no readable table"),
     ],
@@ -367,3 +386,11 @@ def test_the_command_is_told_what_an_action_means(tmp_path, capsys, monkeypatch)
         assert cli.main(["import", "video-csv", "in", "out=other", f"options={wrong}"]) == 2
         assert words in capsys.readouterr().err
     assert not Path("other").exists()
+
+
+def test_the_help_of_the_command_names_what_the_formats_can_be_told(capsys):
+    assert cli.main(["import", "--help"]) == 0
+    said = capsys.readouterr().out
+    own = {each.name for kind in (Mp4Npz, VideoCsv, Csgo) for each in fields(kind)} - {"path", "camera", "limit"}
+    assert own == {"names", "rate", "frame", "rotation", "gripper", "rows", "key", "frames"}
+    assert all(name in said.split("options")[1] for name in own)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from rlds_writer import FRACTAL
 
-from worldsim.data.rlds_actions import CONVENTIONS, convention_of
+from worldsim.actions import ActionSpec
+from worldsim.data.conventions import action_convention
+from worldsim.data.rlds_actions import CONVENTIONS, convention_of, meaning_of
 from worldsim.data.rlds_steps import Layout, Unreadable, trajectory_of
 from worldsim.errors import InvalidInput, UnknownName
 from worldsim.models.vid2world.domains import domain_action
@@ -124,3 +126,32 @@ def test_a_data_set_of_a_known_name_and_other_features_is_unknown():
     assert convention_of("bridge_dataset", {"action": np.zeros(8)}) is None
     assert convention_of("bridge_dataset", {"action": {"world_vector": np.zeros(3)}}) is None
     assert convention_of("my_robot", {"action": np.zeros(7)}) is None
+
+
+FACTS = {  # by the names of what is known of policies and of data sets, once each, from where they were published
+    ("bridge", "bridge"): (5.0, "base", "rpy", "absolute"),
+    ("fractal", "fractal20220817_data"): (3.0, "base", "rpy", "relative"),
+    ("droid_cartesian", "droid"): (15.0, "base", "rpy", "absolute_closed"),
+}
+
+
+@pytest.mark.parametrize(("policy", "dataset"), FACTS)
+def test_policies_and_data_sets_are_told_the_same(policy, dataset):
+    """The files of DROID hold the gripper as it was commanded, 1 closed; OpenVLA's policies have it turned round."""
+    rate, frame, rotation, gripper = FACTS[policy, dataset]
+    action = action_convention(policy)
+    assert (action.rate_hz, action.frame, action.rotation) == (rate, frame, rotation)
+    assert action.gripper == ("absolute" if dataset == "droid" else gripper)
+    found = [each for each in CONVENTIONS if each.dataset == dataset]
+    assert found
+    for each in found:
+        assert (each.rate_hz, each.frame, each.rotation, each.gripper) == (rate, frame, rotation, gripper)
+        assert set(action.names[:6]) <= {name for _, names in each.parts for name in names}
+
+
+def test_a_bridge_policy_fits_imported_bridge():
+    """All but the bounds, which an import takes from the actions it saw."""
+    policy = action_convention("bridge")
+    for each in (each for each in CONVENTIONS if each.dataset == "bridge"):
+        imported = ActionSpec(**meaning_of(each, ()), low=[-1] * 7, high=[1] * 7)
+        assert imported.differences(policy) == ("low", "high")

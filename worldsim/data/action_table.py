@@ -45,7 +45,7 @@ class ActionTable:
         found = (len(self.seconds) - 1) / (self.seconds[-1] - self.seconds[0])
         if abs(found / hz - 1) > OFF:
             raise InvalidInput(
-                f"time stamps say {found:.3g} rows per second, the video or rate= says {hz:.3g}; set them right, or drop the column"
+                f"time stamps say {found:.3g} rows per second, the video or options='{{rate: HZ}}' {hz:.3g}; correct or drop the column"
             )
 
 

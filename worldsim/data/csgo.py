@@ -14,16 +14,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from worldsim.data.csgo_actions import NAMES, check_actions
+from worldsim.data.file_tree import describe_lost, files_below, leads_nowhere
 from worldsim.data.foreign_hdf5 import array_of, foreign_hdf5
 from worldsim.data.published_splits import published_split
-from worldsim.data.recording import RECORDING_FORMATS, Recording
+from worldsim.data.recording import RECORDING_FORMATS, Recording, refused
 from worldsim.errors import DamagedFile, InvalidInput, UnknownName
 from worldsim.types import Trajectory
 
@@ -47,14 +48,17 @@ def read_csgo(path: str | os.PathLike, *, frames: int = 1000, limit: int | None 
     if not isinstance(frames, int) or frames < 2:
         raise InvalidInput(f"frames is {frames}, expected the number that every file holds, at least 2")
     root = Path(path)
-    found = sorted([root] if root.is_file() else root.rglob("*.hdf5"), key=_place)
-    if not found:
+    files = [root] if root.is_file() else files_below(root)
+    found = sorted((file for file in files if file == root or file.suffix == ".hdf5"), key=_place)
+    lost = [refused("train", file.name, describe_lost(file)) for file in files if file.suffix != ".hdf5" and leads_nowhere(file)]
+    if not found and not lost:
         raise InvalidInput(f"{path} holds no *.hdf5; give the folder that the recordings were unpacked into")
     for earlier, later in zip(found, found[1:], strict=False):
         if earlier.stem == later.stem:
             raise InvalidInput(f"{earlier} and {later} have one name; import their folders one by one")
     split = published_split("csgo").split_of
-    return islice((Recording(split(file.stem), file.stem, partial(_read, file, split(file.stem), frames)) for file in found), limit)
+    read = (Recording(split(file.stem), file.stem, partial(_read, file, split(file.stem), frames)) for file in found)
+    return islice(chain(read, lost), limit)
 
 
 def _place(file: Path) -> tuple[str, int, str]:

@@ -1,5 +1,6 @@
 """Files that exist whole or not at all, and the checksums that say so. Knows nothing of what is in them."""
 
+import errno
 import hashlib
 import json
 import os
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.errors import DamagedFile
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager

@@ -31,9 +31,12 @@ class MissingView:
     first: str
 
 
+NEEDED = ("split", "episode", "camera", "cameras", "views_left_out", "action", "rows", "fps_assumed", "action_unknown")
+
+
 @dataclass(frozen=True)
 class Imported:
-    """What is remembered of one written episode: all but its pictures."""
+    """What is remembered of one written episode: its actions, and of its metadata what is `NEEDED` for the summary and the comparison."""
 
     size: tuple[int, int]
     frames: int

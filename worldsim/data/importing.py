@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,8 @@ from urllib.parse import quote
 import numpy as np
 
 from worldsim.data.cameras import flat
-from worldsim.data.files import write_json
-from worldsim.data.import_summary import Dropped, Imported, ImportSummary, summarise
+from worldsim.data.files import DISK_FULL, write_json
+from worldsim.data.import_summary import NEEDED, Dropped, Imported, ImportSummary, summarise
 from worldsim.data.recording import RECORDING_FORMATS, Recording
 from worldsim.data.resizing import resize_with_pad
 from worldsim.data.trajectory_file import read_trajectory, write_trajectory
@@ -29,6 +30,10 @@ from worldsim.errors import DamagedFile, InvalidInput, RunMismatch, WorldsimErro
 from worldsim.types import Trajectory
 
 VIEWS = ("all", "none")
+LONGEST_NAME = (
+    239  # bytes, quoted: what a file system's 255 leave beside ".h5" and the dot, process number and ".tmp" of a file being written
+)
+ALIKE = {"action": "actions are", "rows": "there is one row of actions for all"}  # metadata that all episodes share, where they state them
 Resize = Callable[[np.ndarray], np.ndarray]  # of frames [T, H, W, 3]
 
 
@@ -45,6 +50,8 @@ def import_recordings(
 ) -> ImportSummary:
     """Write one episode file per recorded episode: pictures cut to their centre and resized, actions as recorded.
 
+    One episode is in memory at a time, at its recorded size with all its cameras (T * H * W * 3 bytes each), before it is resized.
+
     Args:
         source: name of a recording format, as "rlds"; or a mapping with `name` and the format's own options.
         path: the recordings.
@@ -58,7 +65,9 @@ def import_recordings(
 
     Raises:
         UnknownName: no such format, option, split or camera.
-        InvalidInput: no recordings there, or none of them could be read.
+        InvalidInput: no recordings there, none of them could be read, or `out` cannot be written to.
+        OSError: the disk is full.
+        DamagedFile: the note in `out` of what was imported there is no JSON.
         RunMismatch: `out` holds another import, or episodes that no import wrote.
         MissingDependency: the format needs a package that is not installed.
     """
@@ -71,14 +80,16 @@ def import_recordings(
     given = {"path": str(path), "camera": camera, "limit": limit} | {key: options[key] for key in options if key != "name"}
     recordings = RECORDING_FORMATS.config(options["name"], given).build()
     plan = {"source": source, "path": str(path.resolve()), "camera": camera, "resize": str(resize), "views": views}
-    _refuse_other(out, plan)
+    with _writing(out):
+        _refuse_other(out, plan)
     done, dropped = _import_all(progress(recordings), out, plan, resized)
     if not done:
         reason = dropped[0].reason if dropped else "there is none"
         count = sum(each.episodes for each in dropped)
         raise InvalidInput(f"none of the {count} episodes of {path} could be read; the first: {reason}")
     summary = summarise(done, dropped, {"source": source, "path": str(path), "out": str(out), "views": views})
-    write_json(out / "summary.json", asdict(summary))
+    with _writing(out):
+        write_json(out / "summary.json", asdict(summary))
     return summary
 
 
@@ -92,6 +103,8 @@ def default_folder(path: str | os.PathLike) -> str:
 
 def _refuse_other(out: Path, plan: Mapping[str, Any]) -> None:
     """Stop where `out` is noted to hold another import, or holds episodes without a note."""
+    if out.exists() and not out.is_dir():
+        raise InvalidInput(f"{out} is a file, expected a folder; give another out=FOLDER")
     note = out / "import.json"
     if not note.exists():
         if next(out.rglob("*.h5"), None):
@@ -112,19 +125,60 @@ def _import_all(
     done: list[Imported] = []
     dropped: list[Dropped] = []
     for recording in recordings:
-        file = out / quote(recording.split, safe="") / f"{quote(recording.name, safe='')}.h5"
         try:
+            file = out / _quoted(recording.split) / f"{_quoted(recording.name)}.h5"
             trajectory, kept = _episode(recording, file, plan["views"], resized)
             _check(trajectory, done[:1])
         except WorldsimError as error:
-            dropped.append(Dropped(recording.split, recording.name, " ".join(str(error).split()), recording.episodes))
+            dropped.append(Dropped(*map(_one_line, (recording.split, recording.name, error)), recording.episodes))
             continue
-        if not done:
-            write_json(out / "import.json", plan)
-        if not kept:
-            write_trajectory(file, trajectory)
+        with _writing(out):
+            if not done:
+                write_json(out / "import.json", plan)
+            if not kept:
+                write_trajectory(file, trajectory)
         done.append(_remembered(trajectory, kept=kept))
     return done, dropped
+
+
+def _quoted(name: str) -> str:
+    """The name of a split or an episode as that of a file, which lies nowhere but in its folder and can be read again.
+
+    Raises:
+        InvalidInput: it is empty, begins with a dot (as ".." does), is too long, or has bytes that are no UTF-8.
+    """
+    if not name or name.startswith("."):
+        raise InvalidInput(f'a split or episode is named "{name}", expected a name that does not begin with a dot; rename it')
+    try:
+        quoted = quote(name, safe="")
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f'"{name}" is no UTF-8; rename it') from error
+    if len(quoted) > LONGEST_NAME:
+        raise InvalidInput(f"its name takes {len(quoted)} bytes, expected at most {LONGEST_NAME}; rename it")
+    return quoted
+
+
+def _one_line(words: object) -> str:
+    """Words as a terminal and a JSON file take them: in one line, bytes that are no UTF-8 written out."""
+    return " ".join(str(words).split()).encode(errors="backslashreplace").decode()
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Inside the block `out` is written to; where it cannot be, that is told in one line, but for a full disk.
+
+    Raises:
+        InvalidInput: it cannot be written to.
+        OSError: the disk is full.
+    """
+    try:
+        yield
+    except WorldsimError:  # a damaged file is an OSError too
+        raise
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise
+        raise InvalidInput(f"{out} cannot be written to ({error.strerror or error}); give another out=FOLDER") from error
 
 
 def _episode(recording: Recording, file: Path, views: str, resized: Resize) -> tuple[Trajectory, bool]:
@@ -169,9 +223,10 @@ def _check(trajectory: Trajectory, first: list[Imported]) -> None:
     if flat(trajectory.frames):
         raise InvalidInput(f'camera "{trajectory.metadata["camera"]}" shows one colour throughout')
     for earlier in first:
-        mine, theirs = trajectory.metadata["action"], earlier.metadata["action"]
-        if mine != theirs:
-            raise InvalidInput(f"actions are {mine}, in the first episode {theirs}")
+        for key, words in ALIKE.items():
+            mine, theirs = trajectory.metadata.get(key), earlier.metadata.get(key)
+            if None not in (mine, theirs) and mine != theirs:
+                raise InvalidInput(f"{words} {mine}, in the first episode {theirs}")
         size = trajectory.frames.shape[1:3]
         if size != earlier.size:
             shapes = f"{size[0]} x {size[1]}, in the first episode {earlier.size[0]} x {earlier.size[1]}"
@@ -180,5 +235,7 @@ def _check(trajectory: Trajectory, first: list[Imported]) -> None:
 
 def _remembered(trajectory: Trajectory, *, kept: bool) -> Imported:
     fingerprint = hashlib.sha256(trajectory.frames.tobytes() + trajectory.actions.tobytes()).hexdigest()
-    frames = trajectory.frames
-    return Imported(frames.shape[1:3], len(frames), trajectory.actions, trajectory.metadata, fingerprint, kept)
+    frames, about = trajectory.frames, trajectory.metadata
+    return Imported(
+        frames.shape[1:3], len(frames), trajectory.actions, {key: about[key] for key in NEEDED if key in about}, fingerprint, kept
+    )

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from worldsim.data.recording import RECORDING_FORMATS, Recording
-from worldsim.data.video import read_video, video_fps
+from worldsim.data.video import gather_frames, read_video, video_fps
 from worldsim.errors import DamagedFile, InvalidInput, UnknownName
 from worldsim.registry import did_you_mean
 from worldsim.types import Trajectory
@@ -157,20 +157,18 @@ def _frames(video: Path, count: int, rates: Mapping[Path, float]) -> np.ndarray:
     """All frames of a video uint8 `[count, H, W, 3]`; none beyond that number is held.
 
     Raises:
-        DamagedFile: it is not readable throughout.
-        InvalidInput: another number of frames, frames of several sizes, or another rate than most of the episode's videos.
+        DamagedFile: it is not readable throughout, or its frames change their size.
+        InvalidInput: another number of frames, or another rate than most of the episode's videos.
     """
     decoded = read_video(video)
-    frames = list(islice(decoded, count))
+    frames = gather_frames(islice(decoded, count), count)
     found = len(frames) + sum(1 for _ in decoded)
     if found != count:
         raise InvalidInput(f"video has {found} frames for {count} states")
-    if len({frame.shape for frame in frames}) > 1:
-        raise InvalidInput("video changes its frame size on the way")
     usual = Counter(rates.values()).most_common(1)[0][0]
     if rates[video] != usual and list(rates.values()).count(usual) > 1:
         raise InvalidInput(f"video has {rates[video]:g} frames per second, the episode's other videos {usual:g}")
-    return np.stack(frames)
+    return frames
 
 
 def _views(videos: Mapping[str, Path], count: int, rates: Mapping[Path, float]) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -5,7 +5,7 @@ Arrays of Python objects are refused. What an action means is for the user to sa
 has it (arrays `arr_0` `[T, 10]`: x, y, z, roll, pitch, yaw and gripper, then three zeros of a base that stands still, rescaled to about
 [-1, 1], gripper -1 open and 1 closed) is
 
-    names=[x,y,z,roll,pitch,yaw,gripper,base_x,base_y,base_yaw] rate=5
+    options='{names: [x,y,z,roll,pitch,yaw,gripper,base_x,base_y,base_yaw], rate: 5}'
 
 whose rescaled rotation and gripper no word of `ActionSpec` describes, so that both stay "none" and their names say what they are.
 """
@@ -45,7 +45,7 @@ def read_mp4_npz(
         path: the folder.
         key: name of the array of actions; None where there is one only.
         meaning: what an action means.
-        rows: "frames" or "steps"; None is as in the first episode that is read.
+        rows: "frames" or "steps"; None takes either, and an import all as in its first episode.
         limit: at most this many episodes.
 
     Raises:
@@ -87,7 +87,7 @@ def _chosen(key: str | None, known: Sequence[str]) -> str:
     if key is not None and key not in known:
         raise UnknownName(f'no array "{key}"; {did_you_mean(key, known)}')
     if key is None and len(known) != 1:
-        raise InvalidInput(f"{len(known)} arrays ({', '.join(sorted(known))[:80]}), expected 1; say which holds the actions with key=NAME")
+        raise InvalidInput(f"{len(known)} arrays ({', '.join(sorted(known))[:80]}), expected 1; type options='{{key: NAME}}'")
     return known[0] if key is None else key
 
 

@@ -4,15 +4,17 @@ A folder says nothing of what its actions mean; the user does (`Meaning`). Below
 lies that split; other episodes are split by the hash of their name. A text file NAME.txt beside the video is the instruction.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from worldsim.actions import ActionSpec
+from worldsim.data.file_tree import describe_lost, files_below, leads_nowhere
 from worldsim.data.splits import hash_split
 from worldsim.data.whole_video import Footage
 from worldsim.errors import DamagedFile, InvalidInput
@@ -35,27 +37,29 @@ class Pair:
     tables: tuple[Path, ...]
 
     def video(self) -> Path:
-        """Its one video."""
+        """Its one video. Raises InvalidInput or DamagedFile where there is none, as in `table`."""
         return _only(self.videos, "video", "a file NAME.mp4")
 
     def table(self) -> Path:
         """Its one table."""
+        self.video()  # where both are missing, a link to nothing says why
         return _only(self.tables, "table of actions", "a file of the video's name")
 
     def instruction(self) -> str:
         """What NAME.txt beside the video says, in one line; "" where there is none. Raises DamagedFile where it is no text."""
         file = self.video().with_suffix(".txt")
         try:
-            return " ".join(file.read_text(encoding="utf-8").split())[:LONGEST_INSTRUCTION] if file.exists() else ""
+            return " ".join(file.read_text(encoding="utf-8").split())[:LONGEST_INSTRUCTION] if os.path.lexists(file) else ""
         except (OSError, UnicodeDecodeError) as error:
             raise DamagedFile(f"{file.name} is no text ({type(error).__name__}); write it as UTF-8") from error
 
 
-@dataclass
+@dataclass(frozen=True)
 class Rows:
-    """Whether a table has a row for every frame or for every step between two: as told, or as in the first episode that is read.
+    """Whether a table has a row for every frame ("frames") or for every step between two ("steps"); None takes either.
 
-    One data set is of one kind. A table that fits the other kind has lost a row or its video a frame.
+    One data set is of one kind: a table that fits the other has lost a row or its video a frame. Where nobody says which, an episode's
+    metadata note what it is, as `rows`, and the import refuses one that differs from the first.
     """
 
     kind: str | None = None
@@ -64,19 +68,18 @@ class Rows:
         if self.kind not in (None, *ROWS):
             raise InvalidInput(f'rows is "{self.kind}", expected frames (a row for every frame) or steps (a row for every step)')
 
-    def fitting(self, actions: np.ndarray, frames: int) -> np.ndarray:
-        """The actions between `frames` frames; that of the last frame leads nowhere and is dropped. Raises InvalidInput."""
-        found = {frames: "frames", frames - 1: "steps"}.get(len(actions))
+    def found(self, rows: int, frames: int) -> str:
+        """Which kind so many rows for so many frames are. Raises InvalidInput where they are none, or not the one that was told."""
+        found = {frames: "frames", frames - 1: "steps"}.get(rows)
         if frames < 2:
             raise InvalidInput(f"the video has {frames} frame, expected at least 2")
         if found is None:
-            raise InvalidInput(f"{len(actions)} rows of actions for {frames} frames, expected {frames} or {frames - 1}")
+            raise InvalidInput(f"{rows} rows of actions for {frames} frames, expected {frames} or {frames - 1}")
         if self.kind not in (None, found):
             raise InvalidInput(
-                f"{len(actions)} rows of actions for {frames} frames, where a row for all {self.kind} is expected; see rows="
+                f"{rows} rows of actions for {frames} frames, where options='{{rows: {self.kind}}}' asks for one for all {self.kind}"
             )
-        self.kind = found
-        return actions[: frames - 1]
+        return found
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class Meaning:
     def of(self, names: Sequence[str], fps: float) -> dict[str, Any]:
         """The fields of an ActionSpec without its bounds, for a table whose columns have these names. Raises InvalidInput."""
         if self.names is not None and len(self.names) != len(names):
-            raise InvalidInput(f"actions have {len(names)} numbers, names= gives {len(self.names)}")
+            raise InvalidInput(f"actions have {len(names)} numbers, options='{{names: [...]}}' gives {len(self.names)}")
         chosen = list(names if self.names is None else self.names)
         return {"names": chosen, "rate_hz": fps, "frame": self.frame, "rotation": self.rotation, "gripper": self.gripper}
 
@@ -110,10 +113,14 @@ class Told:
 
     source: str
     meaning: Meaning
-    rows: Rows = field(compare=False)
+    rows: Rows
 
     def trajectory(self, pair: Pair, footage: Footage, actions: np.ndarray, names: Sequence[str], instruction: str) -> Trajectory:
-        """The episode of a video and the actions `[rows, A]` beside it. Raises InvalidInput where they do not fit."""
+        """The episode of a video and the actions `[rows, A]` beside it; that of the last frame leads nowhere and is dropped.
+
+        Raises:
+            InvalidInput: they do not fit.
+        """
         actions = np.asarray(actions, dtype=np.float64)
         if actions.ndim != 2 or not actions.shape[1]:
             raise InvalidInput(f"actions have shape {list(actions.shape)}, expected [rows, numbers]")
@@ -122,10 +129,11 @@ class Told:
                 f"row {int(np.argmin((np.abs(actions) <= np.finfo(np.float32).max).all(axis=1)))} has an action that is not finite"
             )
         meaning = self.meaning.of(names, self.meaning.rate or footage.fps())
+        rows = self.rows.found(len(actions), len(footage.frames))
         return Trajectory(
             task_id="import",
             frames=footage.frames,
-            actions=self.rows.fitting(actions, len(footage.frames)).astype(np.float32),
+            actions=actions[: len(footage.frames) - 1].astype(np.float32),
             metadata={
                 "source": self.source,
                 "split": pair.split,
@@ -134,6 +142,7 @@ class Told:
                 "instruction": instruction,
                 "fps": meaning["rate_hz"],
                 "action": meaning,
+                "rows": rows,
             },
         )
 
@@ -141,15 +150,19 @@ class Told:
 def pairs_below(root: Path, table_ending: str, endings: Iterable[str] = ENDINGS, apart: Iterable[Path] = ()) -> list[Pair]:
     """Everything in `root` and below that is a video or a table (but those `apart`), joined by its path without the ending, in order.
 
+    A link to nothing makes an episode that cannot be read.
+
     Raises:
         InvalidInput: there is none, or two episodes would have one name and split.
     """
     found: dict[str, dict[str, list[Path]]] = defaultdict(lambda: {"videos": [], "tables": []})
     left_out = set(apart)
-    for file in sorted(path for path in root.rglob("*") if path.is_file() and path not in left_out and not path.name.startswith(".")):
+    for file in (path for path in files_below(root) if path not in left_out and not path.name.startswith(".")):
         kind = "tables" if file.suffix.lower() == table_ending else "videos" if file.suffix.lower() in endings else None
         if kind:
             found[file.relative_to(root).with_suffix("").as_posix()][kind].append(file)
+        elif leads_nowhere(file):  # perhaps a whole folder
+            found[f"{file.relative_to(root).as_posix()} (link)"]["videos"].append(file)
     pairs = [Pair(*split_and_name(key), tuple(files["videos"]), tuple(files["tables"])) for key, files in found.items()]
     if not pairs:
         raise InvalidInput(f"{root} holds no videos; give a folder of NAME.mp4 and NAME{table_ending}")
@@ -175,4 +188,6 @@ def split_and_name(key: str) -> tuple[str, str]:
 def _only(files: tuple[Path, ...], what: str, expected: str) -> Path:
     if len(files) != 1:
         raise InvalidInput(f"it has {len(files)} files that could be its {what}, expected {expected}")
+    if leads_nowhere(files[0]):
+        raise DamagedFile(describe_lost(files[0]))
     return files[0]

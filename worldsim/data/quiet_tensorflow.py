@@ -1,9 +1,10 @@
-"""tensorflow, imported without its chatter. Knows nothing of what it is needed for."""
+"""tensorflow and what builds on it, imported without their chatter. Knows nothing of what they are needed for."""
 
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from worldsim.errors import MissingDependency
@@ -15,15 +16,25 @@ def import_tensorflow(purpose: str) -> Any:
     Raises:
         MissingDependency: it is not installed.
     """
+    return import_quietly(purpose, "tensorflow")[0]
+
+
+def import_quietly(purpose: str, *names: str) -> list[Any]:
+    """The modules of these names, tensorflow or others that import it.
+
+    Raises:
+        MissingDependency: one is not installed.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         with _silent():
-            import tensorflow
+            modules = [import_module(name) for name in names]
     except ImportError as error:
-        raise MissingDependency(f'{purpose} needs tensorflow; type: pip install -c constraints.txt -e ".[rlds]"') from error
+        needed = " and ".join(name.replace("_", "-") for name in names)
+        raise MissingDependency(f'{purpose} needs {needed}; type: pip install -c constraints.txt -e ".[rlds]"') from error
     for name in ("tensorflow", "absl"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    return tensorflow
+    return modules
 
 
 @contextmanager

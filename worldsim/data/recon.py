@@ -18,17 +18,18 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from worldsim.data.file_tree import describe_lost, files_below, leads_nowhere
 from worldsim.data.foreign_hdf5 import array_of, checked, foreign_hdf5
 from worldsim.data.jpegs import decoded_jpegs
 from worldsim.data.plain_pickle import read_plain_pickle
-from worldsim.data.recording import RECORDING_FORMATS, Recording
+from worldsim.data.recording import RECORDING_FORMATS, Recording, refused
 from worldsim.data.splits import hash_split
 from worldsim.errors import DamagedFile, InvalidInput, UnknownName
 from worldsim.types import Trajectory
@@ -51,16 +52,19 @@ def read_recon(path: str | os.PathLike, *, limit: int | None = None) -> Iterator
         InvalidInput: there is none, or two have one name.
     """
     root = Path(path)
-    drives = {file: file.stem for file in ([root] if root.is_file() else root.rglob("*.hdf5"))}
-    drives |= {file.parent: file.parent.name for file in root.rglob("traj_data.pkl")}
-    drives |= {folder: folder.name for folder in _unlabelled(root)}
-    if not drives:
+    files = [root] if root.is_file() else files_below(root)
+    drives = {file: file.stem for file in files if file == root or file.suffix == ".hdf5"}
+    drives |= {file.parent: file.parent.name for file in files if file.name in ("traj_data.pkl", "0.jpg")}  # read, or named as unreadable
+    gone = [file for file in files if leads_nowhere(file) and not {file, file.parent} & drives.keys()]
+    lost = [refused("train", file.name, describe_lost(file)) for file in gone]
+    if not drives and not lost:
         raise InvalidInput(f"{path} holds neither *.hdf5 nor NAME/traj_data.pkl; give the folder that the drives lie in")
     found = sorted(drives, key=lambda place: (drives[place], str(place)))
     for earlier, later in zip(found, found[1:], strict=False):
         if drives[earlier] == drives[later]:
             raise InvalidInput(f"{earlier} and {later} have one name; import their folders one by one")
-    return islice((Recording(hash_split(drives[place], SHARES), drives[place], partial(_read, place)) for place in found), limit)
+    read = (Recording(hash_split(drives[place], SHARES), drives[place], partial(_read, place)) for place in found)
+    return islice(chain(read, lost), limit)
 
 
 def actions_between(position: np.ndarray, yaw: np.ndarray) -> np.ndarray:
@@ -71,11 +75,6 @@ def actions_between(position: np.ndarray, yaw: np.ndarray) -> np.ndarray:
     mapped = 2 * (local / WAYPOINT - LOW) / (HIGH - LOW) - 1
     turn = (np.diff(yaw) + np.pi) % (2 * np.pi) - np.pi
     return np.concatenate([mapped, turn[:, None]], axis=1).astype(np.float32)
-
-
-def _unlabelled(root: Path) -> set[Path]:
-    """Folders of pictures without the file that says where the robot was: they are named when they cannot be read."""
-    return {picture.parent for picture in root.rglob("0.jpg") if not (picture.parent / "traj_data.pkl").exists()}
 
 
 def _read(place: Path) -> Trajectory:

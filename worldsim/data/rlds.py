@@ -7,7 +7,6 @@ cannot be reached; it is one recording that says so and how many episodes it sta
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
@@ -16,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from worldsim.data.quiet_tensorflow import import_quietly
 from worldsim.data.recording import RECORDING_FORMATS, Recording, refused
 from worldsim.data.rlds_actions import RECORDED, convention_of
 from worldsim.data.rlds_splits import Rule, split_rule
 from worldsim.data.rlds_steps import Layout, Unreadable, trajectory_of
 from worldsim.data.tfrecords import count_records
-from worldsim.errors import DamagedFile, InvalidInput, MissingDependency, UnknownName
+from worldsim.errors import DamagedFile, InvalidInput, UnknownName
 from worldsim.registry import did_you_mean
 from worldsim.types import Trajectory
 
@@ -85,7 +85,7 @@ def read_rlds(
 
 def _opened(folder: Path) -> DataSet:
     """The data set in a folder. tensorflow-datasets answers a damaged description with errors of any class."""
-    tf, tfds = _tensorflow()
+    tf, tfds = import_quietly("RLDS", "tensorflow", "tensorflow_datasets")
     try:
         builder = tfds.builder_from_directory(folder)
         steps = builder.info.features["steps"].feature
@@ -196,33 +196,6 @@ def _folder(path: Path) -> Path:
     if len(folders) != 1:
         raise InvalidInput(f"{path} holds {len(folders)} RLDS data sets, expected 1; give the folder that has features.json in it")
     return folders[0]
-
-
-def _tensorflow() -> tuple[Any, Any]:
-    """(tensorflow, tensorflow_datasets), imported without their chatter."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        with _silent():
-            import tensorflow
-            import tensorflow_datasets
-    except ImportError as error:
-        advice = 'type: pip install -c constraints.txt -e ".[rlds]"'
-        raise MissingDependency(f"RLDS needs tensorflow and tensorflow-datasets; {advice}") from error
-    tensorflow.get_logger().setLevel("ERROR")
-    return tensorflow, tensorflow_datasets
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """File descriptor 2 closed to compiled code, which logs past Python's sys.stderr."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 @RECORDING_FORMATS.register("rlds")

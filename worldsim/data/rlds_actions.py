@@ -1,7 +1,7 @@
 """What actions mean in the RLDS data sets that we know, as a table by data set and feature names. Knows no files.
 
 Sources: the feature lists of the TFDS catalogue and of the DROID documentation; for signs and frames the transforms that OpenVLA
-and Octo train with. RLDS states no rate: fractal 3 Hz, BridgeData 5 Hz, DROID 15 Hz.
+and Octo train with. RLDS states no rate. Rate, frame, rotation and gripper are those that `worldsim.data.conventions` gives by name.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from worldsim.data.conventions import CONVENTIONS as POLICIES
+from worldsim.data.conventions import POSE
 from worldsim.errors import InvalidInput, UnknownName
 from worldsim.registry import did_you_mean
 
 RECORDED = "recorded"
 ASSUMED_HZ = 5.0
 FIRST_PARTS = ("world_vector", "rotation_delta", "open_gripper", "gripper_closedness_action")  # of an action that nobody has described
-XYZ, RPY = ("x", "y", "z"), ("roll", "pitch", "yaw")
+XYZ, RPY = POSE[:3], POSE[3:6]
 
 
 @dataclass(frozen=True)
@@ -34,20 +36,25 @@ class Convention:
     dataset: str
     parts: tuple[tuple[str, tuple[str, ...]], ...]
     rate_hz: float
-    frame: str = "base"
-    rotation: str = "rpy"
-    gripper: str = "none"
+    frame: str
+    rotation: str
+    gripper: str
     filler: bool = False
     kind: str = RECORDED
 
 
+def _as_in(name: str) -> dict[str, Any]:
+    """Rate, frame, rotation and gripper of the policies' convention of that name."""
+    action = POLICIES[name].action
+    return {"rate_hz": action.rate_hz, "frame": action.frame, "rotation": action.rotation, "gripper": action.gripper}
+
+
 CONVENTIONS = (
-    Convention("bridge", (("action", (*XYZ, *RPY, "gripper")),), 5.0, gripper="absolute", filler=True),
+    Convention("bridge", (("action", POSE),), **_as_in("bridge"), filler=True),
     Convention(  # the copy in Open X-Embodiment
         "bridge",
-        (("action/world_vector", XYZ), ("action/rotation_delta", RPY), ("action/open_gripper", ("gripper",))),
-        rate_hz=5.0,
-        gripper="absolute",
+        (("action/world_vector", XYZ), ("action/rotation_delta", RPY), ("action/open_gripper", POSE[6:])),
+        **_as_in("bridge"),
         filler=True,
     ),
     Convention(
@@ -56,8 +63,7 @@ CONVENTIONS = (
             *(("action/world_vector", XYZ), ("action/rotation_delta", RPY), ("action/gripper_closedness_action", ("gripper_closedness",))),
             *(("action/base_displacement_vector", ("base_x", "base_y")), ("action/base_displacement_vertical_rotation", ("base_yaw",))),
         ),
-        rate_hz=3.0,
-        gripper="relative",
+        **_as_in("fractal"),
     ),
     Convention(  # the 13 numbers that Vid2World's RT-1 checkpoints take
         "fractal20220817_data",
@@ -67,15 +73,13 @@ CONVENTIONS = (
             ("action/terminate_episode", ("terminate", "keep_going", "terminate_unused")),
             ("action/world_vector", XYZ),
         ),
-        rate_hz=3.0,
-        gripper="relative",
+        **_as_in("fractal"),
         kind="vid2world",
     ),
     Convention(  # commanded velocities, shares of the most per step: 0.075 m and 0.15 rad; the gripper's commanded position
         "droid",
         (("action_dict/cartesian_velocity", (*XYZ, *RPY)), ("action_dict/gripper_position", ("gripper_closed",))),
-        rate_hz=15.0,
-        gripper="absolute_closed",
+        **(_as_in("droid_cartesian") | {"gripper": POLICIES["droid"].action.gripper}),  # OpenVLA turns the gripper round, the files do not
     ),
 )
 

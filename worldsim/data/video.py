@@ -2,9 +2,10 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from itertools import chain
 
 import av
 import numpy as np
@@ -14,6 +15,7 @@ from worldsim.data.files import written_whole
 from worldsim.errors import DamagedFile, InvalidInput
 
 CRF = "18"  # h264's constant quality: visually lossless
+MOST_EXPECTED = 4096  # frames that room is made for at once, whatever a file says it holds
 
 
 def write_video(path: str | os.PathLike, frames: np.ndarray, fps: float) -> None:
@@ -81,6 +83,30 @@ def read_video(path: str | os.PathLike) -> Iterator[np.ndarray]:
             if frame.is_corrupt:  # the decoder has guessed it
                 raise DamagedFile(f"{path} cannot be read as a video (frame {number} is damaged); copy it again from where it came")
             yield frame.to_ndarray(format="rgb24")
+
+
+def gather_frames(frames: Iterable[np.ndarray], expected: int) -> np.ndarray:
+    """Frames uint8 `[H, W, 3]` as they come, in one array `[T, H, W, 3]` that is filled in place: none is held twice.
+
+    Args:
+        frames: at least one.
+        expected: how many there will probably be; where more come, the array grows by copying.
+
+    Raises:
+        DamagedFile: there is none, or one has another size than the first.
+    """
+    stream = iter(frames)
+    first = next(stream, None)
+    if first is None:
+        raise DamagedFile("the video has no frames; copy it again from where it came")
+    gathered, count = np.empty((max(1, min(expected, MOST_EXPECTED)), *first.shape), dtype=np.uint8), 0
+    for count, frame in enumerate(chain([first], stream), start=1):
+        if frame.shape != first.shape:
+            raise DamagedFile("the video changes its frame size on the way; encode it again at one size")
+        if count > len(gathered):
+            gathered = np.concatenate([gathered, np.empty_like(gathered)])
+        gathered[count - 1] = frame
+    return gathered[:count]
 
 
 def video_fps(path: str | os.PathLike) -> float:

@@ -35,7 +35,7 @@ def read_video_csv(
     Args:
         path: the folder.
         meaning: what an action means.
-        rows: "frames" or "steps"; None is as in the first episode that is read.
+        rows: "frames" or "steps"; None takes either, and an import all as in its first episode.
         limit: at most this many episodes.
 
     Raises:
@@ -45,7 +45,7 @@ def read_video_csv(
     root = Path(path)
     told, one = Told("video-csv", meaning or Meaning(), Rows(rows)), root / ONE_TABLE
     pairs = pairs_below(root, ".csv", apart=[one])
-    if not one.exists():
+    if not os.path.lexists(one):
         return islice((Recording(pair.split, pair.name, partial(_read_pair, told, pair)) for pair in pairs), limit)
     if any(pair.tables for pair in pairs):
         raise InvalidInput(f"{path} holds {ONE_TABLE} and other tables; keep one kind")
