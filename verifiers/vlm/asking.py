@@ -33,7 +33,7 @@ class Asking:
         samples: answers to each question; more than one needs a temperature above 0.
         control: ask the same about blank pictures too; a model that then says yes is not believed.
         abstain: from and to which p(yes) the verdict is "could not tell"; [0.5, 0.5] is a tie.
-        credit: what sub-tasks score: all is 1 where all are met and else 0, share is the share that is met (half of them is then a success).
+        credit: what sub-tasks score: all is 1 where all are met, else 0; share is the share that is met, so that half is a success.
         max_side: pixels of the longer side of a picture; larger ones are shrunk.
     """
 
