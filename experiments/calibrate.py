@@ -34,6 +34,8 @@ def run(config: CalibrateConfig) -> None:
     held = RunFolder(config.run)
     verifier = config.verifier or held.identity["verifier"]["name"]
     _check_verifier(held, verifier)
+    if verifier.split(":")[0] == config.against:
+        raise InvalidInput(f'"{verifier}" cannot be calibrated against itself; name another judge: --verifier NAME')
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 120

@@ -42,11 +42,12 @@ class Source:
         Raises:
             InvalidInput: no episodes, or an episode of our own world from another split's seeds.
         """
-        folder = split_folder(self.data, split)
+        whole = self.data / "episodes" if (self.data / "config.yaml").is_file() else self.data  # of a run, no probe and nothing damaged
+        folder = split_folder(whole, split)
         for path in trajectory_paths(folder):
             trajectory = read_trajectory(path)
             start = trajectory.start_id or path.stem
-            if folder != self.data:
+            if folder != whole:
                 if trajectory.task_id == "drawer":
                     require_split(trajectory.seed, split)
                 yield start, trajectory

@@ -1,4 +1,4 @@
-"""The keys of the commands that run, measure and show.."""
+"""The keys of the commands that run, measure and show."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""The keys of the commands that make things: recordings, world models, policies, judges.."""
+"""The keys of the commands that make things: recordings, world models, policies, judges."""
 
 from dataclasses import dataclass
 from typing import Any

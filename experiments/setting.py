@@ -28,6 +28,7 @@ from worldsim.options import SamplerKeys, model_options
 from worldsim.registry import POLICIES, TRUTHS, VERIFIERS, WORLD_MODELS
 from worldsim.types import Policy, Task, Verifier, WorldModel, WorldSpec
 
+RESERVED = ("state", "human")  # names of verdicts that only their own judges may write
 SAMPLER_KEYS = tuple(field.name for field in fields(SamplerKeys))  # of a checkpoint's sampler, what a command may replace
 
 
@@ -183,9 +184,14 @@ def verifier_facts(spec: Any) -> dict[str, Any]:
     """What a judge is known by: the name it goes by, its options, and the hash of its checkpoint if it has one.
 
     One that goes by a name of the user's choice (`as`) also says what it is.
+
+    Raises:
+        InvalidInput: a name of the user's choice that other verdicts have.
     """
-    facts = part_facts(VERIFIERS, spec)
+    facts, name = part_facts(VERIFIERS, spec), part_name(spec)
     renamed = isinstance(spec, dict) and spec.get("as")
+    if renamed and (name in RESERVED or name.startswith("human:")):
+        raise InvalidInput(f'a judge cannot go by "{name}": verdicts of that name are those of the state or of people; choose another as:')
     return facts | {"name": part_name(spec)} | ({"kind": facts["name"]} if renamed else {})
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from worldsim.data.files import digest_of
 from worldsim.data.splits import hash_split
 from worldsim.experiments.labelled_clips import Source, labelled_clips
 from worldsim.experiments.schema import TrainVerifierConfig, recipe
@@ -49,7 +50,7 @@ def run(config: TrainVerifierConfig) -> None:
     estimates = _estimates(source, clips)
     torch.manual_seed(config.seed)
     model = build_network(_shape(config, clips, outputs=2 if estimates else 1)).to(config.device)
-    _learn(config, Judging(model, clips, **_scale(estimates), batch=config.batch, shift=config.shift))
+    _learn(config, clips, Judging(model, clips, **_scale(estimates), batch=config.batch, shift=config.shift))
     chosen = calibrate(logits_of(model, halves["calibration"]), halves["calibration"].labels, config.abstain)
     facts = {
         "network": model.describe(),
@@ -122,7 +123,7 @@ def _rate(which: np.ndarray, among: np.ndarray) -> dict[str, float] | None:
     return {"rate": hits / count, **wilson_interval(hits, count)._asdict()}
 
 
-def _learn(config: TrainVerifierConfig, objective: Judging) -> None:
+def _learn(config: TrainVerifierConfig, clips: LabelledClips, objective: Judging) -> None:
     from tqdm import tqdm
 
     from worldsim.training.loop import LoopConfig, train
@@ -134,7 +135,8 @@ def _learn(config: TrainVerifierConfig, objective: Judging) -> None:
             bar.set_postfix(loss=f"{progress.loss:.4f}", refresh=False)
 
         where, keys = Path(config.out) / ".training", {"seed": config.seed, "device": config.device, "save_seconds": config.save_seconds}
-        train(objective, LoopConfig(where, config.steps, recipe=recipe(config), **keys), watch)
+        learned = digest_of([clips.labels.tolist(), clips.groups.tolist()])  # other labels are another training
+        train(objective, LoopConfig(where, config.steps, recipe=recipe(config) | {"learned": learned}, **keys), watch)
 
 
 def _relive(config: TrainVerifierConfig, share: float) -> Any:

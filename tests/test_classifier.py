@@ -19,9 +19,10 @@ from worldsim.errors import DamagedFile, InvalidInput
 from worldsim.experiments import cli
 from worldsim.experiments.labelled_clips import Source, labelled_clips
 from worldsim.experiments.relived import Relive
-from worldsim.load import load_verifier, load_world_model
+from worldsim.load import load_verifier, load_world_model, part_facts
 from worldsim.models.checkpoint import save_checkpoint
 from worldsim.models.video_convnet import VideoConvNetConfig
+from worldsim.registry import VERIFIERS
 from worldsim.statistics import centred
 from worldsim.training import wear
 from worldsim.training.judging import Judging, last_frames
@@ -478,3 +479,12 @@ def test_a_run_is_learned_from_by_the_labels_that_people_gave_it(tmp_path, capsy
     labels = f"{{name: human, labels: {judged.label_file(tmp_path / 'labels.jsonl', seeds)}}}"
     data = judged.divided(tmp_path / "data", 12, 30, told="nobody")
     assert train(data, tmp_path / "b", labels=labels, steps=1)["training"]["labels"]["name"] == "human"
+
+
+def test_a_judge_is_known_by_what_turns_its_output_into_a_verdict(tmp_path):
+    one, other = tiny.classifier(tmp_path / "one"), tiny.classifier(tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    facts = [part_facts(VERIFIERS, str(folder)) for folder in (one, other)]
+    assert facts[0] == facts[1]
+    (other / "config.json").write_text(json.dumps(config | {"threshold": 0.9, "band": [0.9, 0.9]}))
+    assert part_facts(VERIFIERS, str(other)) != facts[0]

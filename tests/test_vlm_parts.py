@@ -255,7 +255,9 @@ def ruled(hearing, opinions, rule=None):
         ([(1, 1)], 0, [0.9, None], None),
         ([(1, 1)], 0, [1.0, 0.0], None),
         ([(1,)], 0, [0.5], None),
-        ([(5,)], 0, [1, 1, 0, None, None], 2 / 3),
+        ([(5,)], 0, [1, 1, 0, None, None], None),  # two of five are no majority
+        ([(5,)], 0, [1, 1, 1, 0, None], 0.75),
+        ([(5,)], 0, [0, 0, 0, 1, None], 0.25),
         ([(5,)], 0, [1, 1, None, None, None], None),
         ([(4,)], 0, [1, 1, None, None], None),
         ([(1,), (1,)], 0, [0.9, 0.1], 0.9),

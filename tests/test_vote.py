@@ -15,6 +15,7 @@ from worldsim.load import load_verifier, part_facts
 from worldsim.registry import VERIFIERS
 from worldsim.report.run_folder import RunFolder
 from worldsim.types import Trajectory, Verdict
+from worldsim.verifiers.vote import Vote
 
 
 @dataclass
@@ -251,3 +252,32 @@ def test_people_vote_with_judges_on_the_run_that_they_labelled(tiny_run):
         ledger.add([Label(first, "anna", "y", content_of(run.episode(first)))])
     assert cli.main(["score", "run", f"verifier={spec}"]) == 0
     assert run.verdicts("people")[first].score == 1.0
+
+
+def test_a_member_out_of_reach_keeps_the_vote_open():
+    class Says:
+        def __init__(self, verdict):
+            self.verdict = verdict
+
+        def judge(self, trajectories):
+            return [self.verdict] * len(trajectories)
+
+    lost = Verdict(None, "nobody answers", {"fault": "nobody answers"})
+    said = Vote({"a": Says(Verdict(1.0)), "b": Says(lost)}, "majority", 1).judge([None])[0]
+    assert (said.success, said.details["fault"]) == (None, "nobody answers")
+    open_minded = Vote({"a": Says(Verdict(1.0)), "b": Says(Verdict(None, "cannot tell"))}, "majority", 1).judge([None])[0]
+    assert open_minded.success is True
+
+
+@pytest.mark.parametrize("name", ["state", "human", "human:ann"])
+def test_a_judge_does_not_take_the_name_of_other_verdicts(name):
+    from worldsim.experiments.setting import verifier_facts
+
+    with pytest.raises(InvalidInput, match="cannot go by"):
+        verifier_facts({"name": "classifier", "as": name})
+
+
+def test_a_score_that_is_no_probability_is_refused():
+    for score in (float("nan"), -0.1, 1.1):
+        with pytest.raises(InvalidInput, match=r"expected a number in \[0, 1\]"):
+            Verdict(score)

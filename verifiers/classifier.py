@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -82,6 +82,8 @@ class ClassifierConfig:
         features: folder of the frozen picture model, where the judge stands on one and it has moved.
         device: where the network runs.
     """
+
+    identified_by: ClassVar = ("temperature", "threshold", "band", "rule", "estimates")  # of a checkpoint's config, besides its weights
 
     path: str = "classifier"
     threshold: float | None = None

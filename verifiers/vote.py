@@ -37,6 +37,9 @@ class Vote:
             "could_not_tell": len(said) - len(votes),
             "unanimous": len({verdict.success for verdict in votes}) == 1,
         }
+        lost = next((verdict.details["fault"] for verdict in said.values() if verdict.details.get("fault")), None)
+        if lost:  # a member that was out of reach is asked again, and the vote waits for it
+            return Verdict(None, f"a member could not be asked: {lost}", details | {"fault": lost})
         if len(votes) < self._quorum:
             return Verdict(None, f"{len(votes)} of {len(said)} could tell, expected at least {self._quorum}", details)
         scores = [float(verdict.success) if self._rule == "majority" else verdict.score for verdict in votes]

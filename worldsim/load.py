@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from worldsim.data.files import digest_of
 from worldsim.errors import InvalidInput, UnknownName
 from worldsim.registry import ADAPTERS, POLICIES, TASKS, TRUTHS, VERIFIERS, WORLD_MODELS, Registry, did_you_mean
 from worldsim.types import ActionSpec, Task
@@ -207,7 +208,8 @@ def part_facts(registry: Registry, spec: Any) -> dict[str, Any]:
     """What a part given by name, path or mapping depends on, as JSON: its registered name, its options, the hash of its checkpoint.
 
     A part that reads a checkpoint of another project says itself what identifies it: its config has `facts() -> dict`, in which `sha256`
-    stands for `path`, and other values for the options of the same name. Options that change no episode are listed in its `incidental`.
+    stands for `path`, and other values for the options of the same name. Options that change no episode are listed in its `incidental`,
+    keys of its checkpoint's config that matter besides the weights in `identified_by`.
 
     Raises:
         UnknownName, InvalidInput, DamagedFile: as `part_checkpoint`.
@@ -215,6 +217,8 @@ def part_facts(registry: Registry, spec: Any) -> dict[str, Any]:
     name, options = _resolve(registry, spec)
     checkpoint, config = part_checkpoint(registry, spec), registry.config(name, options)
     found = config.facts() if hasattr(config, "facts") else {"sha256": checkpoint["sha256"]} if checkpoint else {}
+    if checkpoint and (keys := getattr(config, "identified_by", ())):
+        found |= {"config": digest_of({key: checkpoint.get(key) for key in keys})}
     ignored = {"device", *(["path"] if found else []), *getattr(config, "incidental", ())}  # where a checkpoint lies does not change it
     facts = {"name": name, **{key: value for key, value in options.items() if key not in ignored}}
     adapters = {"adapters": given} if registry is POLICIES and (given := _adapters(spec)) else {}

@@ -112,6 +112,10 @@ class Verdict:
     reason: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.score is not None and not 0 <= self.score <= 1:  # NaN is refused too
+            raise InvalidInput(f"a judge gave the score {self.score}, expected a number in [0, 1], or None for could not tell")
+
     @property
     def success(self) -> bool | None:
         """True or False at a threshold of one half; None where there is no score."""

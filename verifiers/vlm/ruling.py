@@ -92,7 +92,10 @@ def _fooled(opinion: Opinion) -> bool:
 def _of_order(answers: Sequence[Answer]) -> Finding:
     told = [answer.opinion.p for answer in answers if answer.opinion.p is not None]
     if 2 * len(told) > len(answers):
-        return Finding(sum(told) / len(told))
+        yes = sum(told)
+        if len(answers) > 1 and 2 * max(yes, len(told) - yes) <= len(answers):
+            return Finding(None, f"no majority: {yes:g} yes and {len(told) - yes:g} no of {len(answers)} answers")
+        return Finding(yes / len(told))
     return Finding(None, next(answer.opinion.reason for answer in answers if answer.opinion.p is None))
 
 

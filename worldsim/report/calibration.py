@@ -61,9 +61,10 @@ def add_calibration(run: RunFolder, verifier: str, block: Mapping[str, Any]) -> 
 
 
 def best_block(run: RunFolder, verifier: str) -> dict[str, Any] | None:
-    """The block that rates are corrected by: against people where there is one, else against the state; None where there is neither."""
+    """The block that rates are corrected by: against people, else against the state, one of enough episodes first; None without any."""
     found = read_calibration(run, verifier) or {}
-    return next((found[reference] for reference in REFERENCES if found.get(reference)), None)
+    blocks = [found[reference] for reference in REFERENCES if found.get(reference)]
+    return next((block for block in blocks if not block["warnings"]), next(iter(blocks), None))
 
 
 def corrected_by(block: Mapping[str, Any], successes: int, scored: int, level: float) -> dict[str, Any] | None:
@@ -142,7 +143,7 @@ def against_human(cases: Sequence[Case], judged: tuple[int, int], unscored: int,
 def _block(reference: str, cases: Sequence[Case], weights: Sequence[float] | None, level: float) -> dict[str, Any]:
     true = [each for _, each in cases]
     kappa = statistics.cohen_kappa([verdict.success for verdict, _ in cases], true, level) if cases else None
-    curve = statistics.reliability([verdict.score for verdict, _ in cases], true, weights, level=level) if cases else None
+    curve = statistics.reliability([_probability(verdict) for verdict, _ in cases], true, weights, level=level) if cases else None
     return {
         "against": reference,
         "about": ABOUT[reference],
@@ -154,6 +155,11 @@ def _block(reference: str, cases: Sequence[Case], weights: Sequence[float] | Non
         "bins": [each._asdict() | {"interval": list(each.interval)} for each in curve.bins] if curve else [],
         "warnings": _warnings(true),
     }
+
+
+def _probability(verdict: Verdict) -> float:
+    """How likely the judge found success: what it says itself, where its score is moved so that a threshold lies at one half."""
+    return float(verdict.details.get("p", verdict.score))
 
 
 def _share(part: int, whole: int, level: float) -> dict[str, Any]:

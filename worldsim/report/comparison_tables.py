@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
+from worldsim.report.printable import plain
 from worldsim.report.tables import ceiling_text, number, span
 
 
@@ -19,7 +19,7 @@ def comparison_tables(comparison: Mapping[str, Any]) -> list[Table]:
 def ranking_table(comparison: Mapping[str, Any]) -> Table:
     """Both rates of every policy, with intervals, trials and difference."""
     table = Table(title="Simulated beside real", box=box.SIMPLE_HEAD, caption_justify="left", collapse_padding=True, pad_edge=False)
-    table.caption = escape(
+    table.caption = plain(
         "\n".join(
             [
                 *(f"{side}: {comparison[side]['source']}: {comparison[side]['recipe']}." for side in ("simulated", "real")),
@@ -35,7 +35,7 @@ def ranking_table(comparison: Mapping[str, Any]) -> Table:
     for heading, cells in zip(headings, list(zip(*rows, strict=True))[1:], strict=True):
         table.add_column(heading, justify="right", min_width=max(map(len, (heading, *cells))))  # digits are never cut off; names are folded
     for cells in rows:
-        table.add_row(*map(escape, cells))
+        table.add_row(*map(plain, cells))
     return table
 
 
@@ -76,7 +76,7 @@ def agreement_table(comparison: Mapping[str, Any]) -> Table:
     if agreement["paired"]:
         rows.append(("phi of paired episodes", number(agreement["paired"]["phi"]), f"{agreement['paired']['paired_episodes']} pairs", ""))
     for label, value, spread, ceiling in rows:
-        table.add_row(label, value, escape(spread), escape(ceiling_text(agreement, ceiling)))
+        table.add_row(label, value, plain(spread), plain(ceiling_text(agreement, ceiling)))
     table.caption = "\n".join(_agreement_notes(agreement, comparison["level"]))
     return table
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
+from worldsim.report.printable import plain
 from worldsim.report.probe import TRUTHS
 from worldsim.report.tables import number, span
 
@@ -45,14 +45,14 @@ def corrected_table(results: Mapping[str, Any]) -> Table:
             number(found["success_rate"]),
             span(found["interval"]),
         )
-        table.add_row(*map(escape, cells))
+        table.add_row(*map(plain, cells))
     lines = [
         calibration_sentence(block),
         "One TPR and one FPR are taken to hold for all policies.",
         *correction_notes(results),
         *block["warnings"],
     ]
-    table.caption = escape("\n".join(lines))
+    table.caption = plain("\n".join(lines))
     return table
 
 
@@ -79,12 +79,12 @@ def calibration_table(block: Mapping[str, Any], verifier: str) -> Table:
     rows += [(f"world model and judge: {name.replace('_', ' ')}", found) for name, found in (block["paired"] or {}).items()]
     for label, found in rows:
         of = f" ({found['count']} of {found['of']})" if "of" in found else ""
-        table.add_row(escape(label + of), number(found["value"]), escape(span(found["interval"])))
+        table.add_row(plain(label + of), number(found["value"]), plain(span(found["interval"])))
     for each in block["bins"]:
         label = f"scored {each['low']:.1f} to {each['high']:.1f} ({each['cases']}, mean {each['mean_score']:.3f}): true"
-        table.add_row(label, number(each["share_true"]), escape(span(each["interval"])))
+        table.add_row(label, number(each["share_true"]), plain(span(each["interval"])))
     unscored = [f"Left out, as judge or reference could not tell: {block['unscored']}."] if block["unscored"] else []
-    table.caption = escape("\n".join([f"{block['episodes']} episodes; {block['about']}.", *unscored, *block["warnings"]]))
+    table.caption = plain("\n".join([f"{block['episodes']} episodes; {block['about']}.", *unscored, *block["warnings"]]))
     return table
 
 
@@ -95,7 +95,7 @@ def judges_table(results: Mapping[str, Any]) -> Table:
     table = _table("Other judges: rate (rank)", "policy", *headings)
     for place, policy in enumerate(results["policies"]):
         found = [each["policies"][place] for each in judges]
-        table.add_row(escape(policy["name"]), *(f"{number(each['success_rate'])} ({_rank(each['rank'])})" for each in found))
+        table.add_row(plain(policy["name"]), *(f"{number(each['success_rate'])} ({_rank(each['rank'])})" for each in found))
     for label, key in (("Kendall tau to the own", "kendall_to_own"), ("Pearson r to the truth", "pearson"), ("MMRV", "mmrv")):
         table.add_row(label, *(number(each[key]) for each in judges))
     table.add_row("episodes scored", *(str(each["scored"]) for each in judges))
@@ -121,8 +121,8 @@ def probe_table(results: Mapping[str, Any]) -> Table:
     total = probe["optimism"] | {"name": "all: the optimism rate", "not_counted": sum(each["not_counted"] for each in probe["kinds"])}
     for each in [*probe["kinds"], total]:
         cells = (each["name"], each["successes"], each["scored"], number(each["success_rate"]), span(each["interval"]), each["not_counted"])
-        table.add_row(*(escape(str(cell)) for cell in cells))
-    table.caption = escape("\n".join(probe_notes(probe)))
+        table.add_row(*(plain(str(cell)) for cell in cells))
+    table.caption = plain("\n".join(probe_notes(probe)))
     return table
 
 
@@ -138,10 +138,10 @@ def probe_notes(probe: Mapping[str, Any]) -> list[str]:
 
 
 def _table(title: str, *headings: str) -> Table:
-    table = Table(title=escape(title), box=box.SIMPLE_HEAD, caption_justify="left")
+    table = Table(title=plain(title), box=box.SIMPLE_HEAD, caption_justify="left")
     table.add_column(headings[0], overflow="fold")
     for heading in headings[1:]:
-        table.add_column(escape(heading), justify="right")
+        table.add_column(plain(heading), justify="right")
     return table
 
 

@@ -1,4 +1,6 @@
-"""Text from elsewhere (task names, instructions, raters) made harmless for a terminal. Knows nothing of markup or HTML."""
+"""Text from elsewhere (task names, instructions, raters) made harmless for a terminal. Knows nothing of HTML."""
+
+from rich.markup import escape
 
 
 def printable(text: object) -> str:
@@ -8,3 +10,8 @@ def printable(text: object) -> str:
     'push\\x1b[2J it'
     """
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))
+
+
+def plain(text: object) -> str:
+    """`text` for rich: harmless, line by line, and without markup."""
+    return escape("\n".join(printable(line) for line in str(text).split("\n")))

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
+
+from worldsim.report.printable import plain
 
 FEW = 4  # with n policies no ranking has a permutation p value below 1/n!, and 1/3! is above 0.05
 LONGEST = 10  # rows of the open-loop table
@@ -38,21 +39,21 @@ def warning_of(agreement: dict[str, Any]) -> str:
 
 def results_table(results: dict[str, Any]) -> Table:
     """The ranking: simulated and real success rate of every policy."""
-    table = Table(title="Success rates", box=box.SIMPLE_HEAD, caption=_ranking_caption(results), caption_justify="left")
+    table = Table(title="Success rates", box=box.SIMPLE_HEAD, caption=plain(_ranking_caption(results)), caption_justify="left")
     table.add_column("policy")
     for heading in ("success", f"{results['level']:.0%} interval", "scored", "unscored", "letters", "real", "interval", "n real", "phi"):
         table.add_column(heading, justify="right", no_wrap=True)
     for policy in results["policies"]:
         real = policy["real"] or {"success_rate": None, "interval": None, "scored": 0}
         table.add_row(
-            escape(policy["name"]),
+            plain(policy["name"]),
             number(policy["success_rate"]),
-            escape(span(policy["interval"])),
+            plain(span(policy["interval"])),
             str(policy["scored"]),
             str(policy["unscored"]),
             policy["letters"] or "–",
             number(real["success_rate"]),
-            escape(span(real["interval"])),
+            plain(span(real["interval"])),
             str(real["scored"]),
             number(policy["phi"], 2),
         )
@@ -70,8 +71,8 @@ def agreement_table(results: dict[str, Any]) -> Table:
         table.caption = "This run has no scored true episodes, so nothing is known of its agreement."
         return table
     for key, label in MEASURES:
-        interval, ceiling = escape(span(agreement["intervals"][key])), ceiling_text(agreement, key)
-        table.add_row(label, number(agreement[key]), interval, escape(ceiling))
+        interval, ceiling = plain(span(agreement["intervals"][key])), ceiling_text(agreement, key)
+        table.add_row(label, number(agreement[key]), interval, plain(ceiling))
     table.add_row("Spearman", number(agreement["spearman"]), "", "")
     table.add_row("regret of the first choice", number(agreement["regret"]), "", "")
     table.caption = "\n".join(line for line in (agreement_note(agreement), warning_of(agreement)) if line)
