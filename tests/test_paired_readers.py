@@ -382,7 +382,11 @@ def test_the_command_is_told_what_an_action_means(tmp_path, capsys, monkeypatch)
     assert cli.main(["import", "video-csv", "in", told]) == 0
     action = json.loads(Path("data/in/summary.json").read_text())["action"]
     assert [action[key] for key in ("names", "rate_hz", "rotation", "gripper")] == [["a", "b", "c"], 5, "rpy", "absolute"]
-    for wrong, words in {"{rotatoin: rpy}": 'did you mean "rotation"', "3": "expected a mapping", "{rate: fast}": "expected a number"}.items():
+    for wrong, words in {
+        "{rotatoin: rpy}": 'did you mean "rotation"',
+        "3": "expected a mapping",
+        "{rate: fast}": "expected a number",
+    }.items():
         assert cli.main(["import", "video-csv", "in", "out=other", f"options={wrong}"]) == 2
         assert words in capsys.readouterr().err
     assert not Path("other").exists()
