@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.data.files import digest_of, sha256_of
+from worldsim.data.files import digest_of_files
 from worldsim.errors import DamagedFile, UnknownName
 from worldsim.registry import did_you_mean
 from worldsim.types import ActionSpec, Task
@@ -98,7 +98,7 @@ def fingerprint(folder: str | Path) -> str:
     files = sorted(path for path in Path(folder).rglob("*") if path.is_file() and not path.name.startswith("."))
     if not files:
         raise DamagedFile(f"{folder} holds no checkpoint; give the folder, downloaded before")
-    return digest_of({str(path.relative_to(folder)): sha256_of(path) for path in files})
+    return digest_of_files(files, folder)
 
 
 def numbers_of(answer: Any) -> np.ndarray:

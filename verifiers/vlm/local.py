@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from worldsim.data.files import digest_of, sha256_of
+from worldsim.data.files import digest_of_files
 from worldsim.errors import DamagedFile, InvalidInput, MissingDependency
 from worldsim.registry import VERIFIERS
 from worldsim.verifiers.vlm.asking import Asking, VlmJudge
@@ -17,8 +17,6 @@ from worldsim.verifiers.vlm.logprobs import spelling
 from worldsim.verifiers.vlm.prompts import NO, YES
 from worldsim.verifiers.vlm.questions import Answer, Opinion, Question
 from worldsim.verifiers.vlm.text import shown
-
-ENDS = 2**20  # bytes at either end of a weight file that its fingerprint is taken of
 
 
 @VERIFIERS.register("vlm-local")
@@ -171,7 +169,7 @@ def load_local(path: str, device: str, dtype: str) -> tuple[Any, Any]:
 
 
 def fingerprint(path: str) -> str:
-    """A name for a model folder's content: of weight files the size and both ends count, of smaller files every byte.
+    """A name for a model folder's content, every byte of it: two models may differ in a few layers only.
 
     Raises:
         InvalidInput: no such folder.
@@ -179,15 +177,4 @@ def fingerprint(path: str) -> str:
     files = sorted(file for file in Path(path).glob("*") if file.suffix in (".safetensors", ".json", ".jinja", ".model", ".txt"))
     if not files:
         raise InvalidInput(f"{path} is no folder with a model of transformers")
-    return digest_of(
-        [[file.name, file.stat().st_size, _ends(file) if file.suffix == ".safetensors" else sha256_of(file)] for file in files]
-    )
-
-
-def _ends(file: Path) -> str:
-    import hashlib
-
-    with open(file, "rb") as stream:
-        first = stream.read(ENDS)
-        stream.seek(max(0, file.stat().st_size - ENDS))
-        return hashlib.sha256(first + stream.read()).hexdigest()
+    return digest_of_files(files, path)

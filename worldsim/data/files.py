@@ -4,7 +4,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,11 @@ def sha256_of(path: str | os.PathLike) -> str:
 def digest_of(value: Any) -> str:
     """A short stable name (16 hex digits) for a JSON value: the same on every machine and in every run."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
+
+
+def digest_of_files(files: Iterable[Path], root: str | os.PathLike) -> str:
+    """A short stable name for the content of files, every byte of them, and their paths below `root`."""
+    return digest_of({str(path.relative_to(root)): sha256_of(path) for path in files})
 
 
 def described_in(folder: str | os.PathLike) -> dict[str, Any] | None:

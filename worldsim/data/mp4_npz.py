@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from worldsim.data.paired import CAMERA, Meaning, Pair, Rows, Told, pairs_below
+from worldsim.data.paired import Meaning, Pair, PairedOptions, Rows, Told, pairs_below
 from worldsim.data.recording import RECORDING_FORMATS, Recording
 from worldsim.data.whole_video import whole_video
 from worldsim.errors import DamagedFile, InvalidInput, UnknownName
@@ -99,23 +99,11 @@ def _read(told: Told, key: str | None, pair: Pair) -> Trajectory:
 
 @RECORDING_FORMATS.register("mp4-npz")
 @dataclass(frozen=True)
-class Mp4Npz:
+class Mp4Npz(PairedOptions):
     """Pairs of NAME.mp4 and NAME.npz; what the actions mean is said by names, rate, frame, rotation and gripper."""
 
-    path: str
-    camera: str | None = None
-    limit: int | None = None
     key: str | None = None
-    names: Sequence[str] | None = None
-    rate: float | None = None
-    frame: str = "base"
-    rotation: str = "none"
-    gripper: str = "none"
-    rows: str | None = None
 
     def build(self) -> Iterator[Recording]:
         """Its episodes, unread."""
-        if self.camera not in (None, CAMERA):
-            raise UnknownName(f'mp4-npz has no camera "{self.camera}"; an episode has one video')
-        meaning = Meaning(self.names, self.rate, self.frame, self.rotation, self.gripper)
-        return read_mp4_npz(self.path, key=self.key, meaning=meaning, rows=self.rows, limit=self.limit)
+        return read_mp4_npz(self.path, key=self.key, meaning=self.meaning("mp4-npz"), rows=self.rows, limit=self.limit)

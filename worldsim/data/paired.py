@@ -17,7 +17,7 @@ from worldsim.actions import ActionSpec
 from worldsim.data.file_tree import describe_lost, files_below, leads_nowhere
 from worldsim.data.splits import hash_split
 from worldsim.data.whole_video import Footage
-from worldsim.errors import DamagedFile, InvalidInput
+from worldsim.errors import DamagedFile, InvalidInput, UnknownName
 from worldsim.types import Trajectory
 
 SPLIT_FOLDERS = ("train", "val", "validation", "test", "evaluation")
@@ -105,6 +105,32 @@ class Meaning:
             raise InvalidInput(f"actions have {len(names)} numbers, options='{{names: [...]}}' gives {len(self.names)}")
         chosen = list(names if self.names is None else self.names)
         return {"names": chosen, "rate_hz": fps, "frame": self.frame, "rotation": self.rotation, "gripper": self.gripper}
+
+
+@dataclass(frozen=True)
+class PairedOptions:
+    """What both formats of pairs take: where, how many, what the actions mean, and how rows stand to frames."""
+
+    path: str
+    camera: str | None = None
+    limit: int | None = None
+    names: Sequence[str] | None = None
+    rate: float | None = None
+    frame: str = "base"
+    rotation: str = "none"
+    gripper: str = "none"
+    rows: str | None = None
+
+    def meaning(self, source: str) -> Meaning:
+        """What an action means.
+
+        Raises:
+            UnknownName: a camera by name, though an episode has one video.
+            InvalidInput: words or numbers that mean nothing.
+        """
+        if self.camera not in (None, CAMERA):
+            raise UnknownName(f'{source} has no camera "{self.camera}"; an episode has one video')
+        return Meaning(self.names, self.rate, self.frame, self.rotation, self.gripper)
 
 
 @dataclass(frozen=True)

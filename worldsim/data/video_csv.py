@@ -17,10 +17,10 @@ from itertools import groupby, islice
 from pathlib import Path, PurePosixPath
 
 from worldsim.data.action_table import Columns, parse_header, parse_rows
-from worldsim.data.paired import CAMERA, ENDINGS, Meaning, Pair, Rows, Told, pairs_below, split_and_name
+from worldsim.data.paired import ENDINGS, Meaning, Pair, PairedOptions, Rows, Told, pairs_below, split_and_name
 from worldsim.data.recording import RECORDING_FORMATS, Recording
 from worldsim.data.whole_video import whole_video
-from worldsim.errors import DamagedFile, InvalidInput, UnknownName, WorldsimError
+from worldsim.errors import DamagedFile, InvalidInput, WorldsimError
 from worldsim.types import Trajectory
 
 ONE_TABLE = "actions.csv"
@@ -123,22 +123,9 @@ def _refuse(reason: str) -> Trajectory:
 
 @RECORDING_FORMATS.register("video-csv")
 @dataclass(frozen=True)
-class VideoCsv:
+class VideoCsv(PairedOptions):
     """Videos with their actions in CSV files; what the actions mean is said by names, rate, frame, rotation and gripper."""
-
-    path: str
-    camera: str | None = None
-    limit: int | None = None
-    names: Sequence[str] | None = None
-    rate: float | None = None
-    frame: str = "base"
-    rotation: str = "none"
-    gripper: str = "none"
-    rows: str | None = None
 
     def build(self) -> Iterator[Recording]:
         """Its episodes, unread."""
-        if self.camera not in (None, CAMERA):
-            raise UnknownName(f'video-csv has no camera "{self.camera}"; an episode has one video')
-        meaning = Meaning(self.names, self.rate, self.frame, self.rotation, self.gripper)
-        return read_video_csv(self.path, meaning=meaning, rows=self.rows, limit=self.limit)
+        return read_video_csv(self.path, meaning=self.meaning("video-csv"), rows=self.rows, limit=self.limit)
