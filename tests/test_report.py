@@ -10,7 +10,6 @@ import pytest
 from rich.console import Console
 
 from worldsim.errors import DamagedFile, InvalidInput, RunMismatch, UnknownName, WorldsimError
-from worldsim.report import figures
 from worldsim.report.page import headline, write_report
 from worldsim.report.results import agreement_table, build_results, result_tables, results_schema, results_table, write_results
 from worldsim.report.run_folder import RunFolder
@@ -316,33 +315,6 @@ def test_tables_show_intervals_ceilings_and_the_warning(run):
     assert "Only" not in agreement
     results["agreement"]["policies"] = 3
     assert "Only 3 policies" in printed(agreement_table(results))
-
-
-# --- figures ---
-
-
-def test_film_strip_takes_every_kth_frame_and_the_last_enlarged_without_smoothing():
-    frames = np.arange(8, dtype=np.uint8)[:, None, None, None] * np.full((1, 16, 16, 3), 20, np.uint8)
-    strip = figures.film_strip([frames, frames[:4]], ["truth", "imagined"], every=3, height=32)
-    assert strip.dtype == np.uint8
-    columns = [strip.shape[1] - 32 - 36 * place for place in (3, 2, 1, 0)]
-    rows = [strip.shape[0] - 32 - 36 * place for place in (1, 0)]
-    shown = [[np.unique(strip[y : y + 32, x : x + 32]).tolist() for x in columns] for y in rows]
-    assert shown == [[[0], [60], [120], [140]], [[0], [60], [255], [255]]]  # the shorter row leaves its last places white
-
-
-def test_side_by_side_holds_the_last_frame_of_the_shorter():
-    left, right = np.zeros((5, 16, 16, 3), np.uint8), np.full((2, 16, 16, 3), 9, np.uint8)
-    both = figures.side_by_side(left, right, height=32)
-    assert both.shape == (5, 32, 72, 3)
-    assert (both[:, :, :32] == 0).all()
-    assert (both[:, :, 40:] == 9).all()
-
-
-def test_plots_take_any_policy_name(run):
-    results = build_results(run)
-    results["policies"][0]["name"] = "$x_"
-    assert figures.png_of(figures.scatter(results)).startswith(b"\x89PNG")
 
 
 # --- page ---

@@ -121,10 +121,11 @@ def _write_videos(run: RunFolder, outcomes: Sequence[Outcome], names: Sequence[s
     return videos
 
 
-def _plots(results: dict[str, Any]) -> dict[str, figures.Figure]:
-    plots = {"scatter": figures.scatter(results)} if results["agreement"] else {}
+def _plots(results: dict[str, Any]) -> dict[str, Any]:
+    rows = [figures.Row(each["name"], figures.Estimate.of(each), figures.Estimate.of(each["real"])) for each in results["policies"]]
+    plots = {"scatter": figures.scatter(rows)} if results["agreement"] else {}
     plots |= {"reliability": figures.reliability_curve(results["calibration"])} if results["calibration"] else {}
-    return plots | ({"open_loop": figures.psnr_curve(results["open_loop"])} if results["open_loop"] else {})
+    return plots | ({"open_loop": figures.horizon(results["open_loop"])} if results["open_loop"] else {})
 
 
 def _facts(run: RunFolder) -> dict[str, list[tuple[str, str]]]:
@@ -143,7 +144,7 @@ def _command(command: str | Sequence[str] | None) -> str | None:
     return command if command is None or isinstance(command, str) else shlex.join(command)
 
 
-def _inline(picture: figures.Figure | np.ndarray) -> str:
+def _inline(picture: Any) -> str:
     return "data:image/png;base64," + base64.b64encode(figures.png_of(picture)).decode()
 
 
