@@ -362,7 +362,8 @@ def test_the_page_stands_alone_and_escapes_names(run):
 
 
 def test_the_faults_shown_are_the_first_of_each_policy(run):
-    captions = re.findall(r"start (start\d\d) <span class=\"kind\">([a-z ]+)</span>\s+<br>(.*)\s+<br>(.*)\n", write_report(run).read_text())
+    html = write_report(run).read_text().split("Where imagination goes wrong")[1]
+    captions = re.findall(r"start (start\d\d) <span class=\"kind\">([a-z ]+)</span>\s*<br>(.*)\s*<br>(.*)\n", html)
     assert captions == [
         ("start08", "false success", "truth: failure (by hand)", "imagined: success (by hand)"),
         ("start04", "false success", "truth: failure (by hand)", "imagined: success (by hand)"),

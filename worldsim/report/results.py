@@ -11,7 +11,7 @@ from worldsim.data.files import write_json
 from worldsim.errors import DamagedFile
 from worldsim.report.calibration import best_block, corrected_by
 from worldsim.report.judges import judge_rows
-from worldsim.report.layers import policy_layer
+from worldsim.report.layers import line, policy_layer, trial_layer
 from worldsim.report.outcomes import Outcome, Pair, outcome_matrix, pairs, read_outcomes, select
 from worldsim.report.probe import read_probe
 from worldsim.report.result_tables import result_tables
@@ -126,8 +126,8 @@ def _agreement(outcomes: list[Outcome], policies: list[dict[str, Any]]) -> dict[
     return {
         "policies": len(both),
         **rate_agreement(**rates),
-        "line": None,
-        "trial_layer": None,
+        "line": line(**rates),
+        "trial_layer": trial_layer(both, LEVEL),
         "policy_layer": policy_layer(names, **rates, level=LEVEL),
         **_pair_agreement(paired),
         "intervals": {name: list(interval) if interval else None for name, interval in intervals.items()},
