@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import beta, norm, t
 
 from worldsim.errors import InvalidInput
+from worldsim.statistics.checks import check_counts, check_level
 
 
 class Interval(NamedTuple):
@@ -73,16 +74,13 @@ def student_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """
     if len(values) < 2:
         raise InvalidInput(f"an interval needs at least 2 values, got {len(values)}")
-    if not 0 < level < 1:
-        raise InvalidInput(f"level is {level}, expected a number between 0 and 1 such as 0.95")
+    check_level(level)
     mean, half = float(np.mean(values)), float(np.std(values, ddof=1) / len(values) ** 0.5 * t.isf((1 - level) / 2, len(values) - 1))
     return Interval(mean - half, mean + half)
 
 
 def _tail(successes: int, trials: int, level: float) -> float:
     """The probability left in each tail, once the arguments are known to make sense."""
-    if not (trials >= 1 and 0 <= successes <= trials):
-        raise InvalidInput(f"{successes} successes of {trials} trials is no rate; give 0 <= successes <= trials with at least one trial")
-    if not 0 < level < 1:
-        raise InvalidInput(f"level is {level}, expected a number between 0 and 1 such as 0.95")
+    check_counts(successes, trials)
+    check_level(level)
     return (1 - level) / 2
