@@ -26,7 +26,8 @@ def test_a_field_that_differs_is_refused_with_both_values_and_what_to_type(field
         compare_recipes(SOURCES, one, other, [])
     shown = [f"{value:g}" if isinstance(value, int | float) else value for value in (FULL[field], OTHER[field])]
     assert str(error.value) == (
-        f'recipes differ: {field} is "{shown[0]}" in mine but "{shown[1]}" in theirs; to compare them all the same type accept=\'[{field}]\''
+        f'recipes differ: {field} is "{shown[0]}" in mine but "{shown[1]}" in theirs; '
+        f"to compare them all the same type accept='[{field}]'"
     )
     warnings, notes = compare_recipes(SOURCES, one, other, [field])
     assert warnings == [f'Recipes differ, and this was accepted: {field} is "{shown[0]}" in mine but "{shown[1]}" in theirs.']
