@@ -10,7 +10,6 @@ import pytest
 from rich.console import Console
 
 from worldsim.errors import DamagedFile, InvalidInput, RunMismatch, UnknownName, WorldsimError
-from worldsim.report import figures
 from worldsim.report.page import headline, write_report
 from worldsim.report.results import agreement_table, build_results, result_tables, results_schema, results_table, write_results
 from worldsim.report.run_folder import RunFolder
@@ -318,33 +317,6 @@ def test_tables_show_intervals_ceilings_and_the_warning(run):
     assert "Only 3 policies" in printed(agreement_table(results))
 
 
-# --- figures ---
-
-
-def test_film_strip_takes_every_kth_frame_and_the_last_enlarged_without_smoothing():
-    frames = np.arange(8, dtype=np.uint8)[:, None, None, None] * np.full((1, 16, 16, 3), 20, np.uint8)
-    strip = figures.film_strip([frames, frames[:4]], ["truth", "imagined"], every=3, height=32)
-    assert strip.dtype == np.uint8
-    columns = [strip.shape[1] - 32 - 36 * place for place in (3, 2, 1, 0)]
-    rows = [strip.shape[0] - 32 - 36 * place for place in (1, 0)]
-    shown = [[np.unique(strip[y : y + 32, x : x + 32]).tolist() for x in columns] for y in rows]
-    assert shown == [[[0], [60], [120], [140]], [[0], [60], [255], [255]]]  # the shorter row leaves its last places white
-
-
-def test_side_by_side_holds_the_last_frame_of_the_shorter():
-    left, right = np.zeros((5, 16, 16, 3), np.uint8), np.full((2, 16, 16, 3), 9, np.uint8)
-    both = figures.side_by_side(left, right, height=32)
-    assert both.shape == (5, 32, 72, 3)
-    assert (both[:, :, :32] == 0).all()
-    assert (both[:, :, 40:] == 9).all()
-
-
-def test_plots_take_any_policy_name(run):
-    results = build_results(run)
-    results["policies"][0]["name"] = "$x_"
-    assert figures.png_of(figures.scatter(results)).startswith(b"\x89PNG")
-
-
 # --- page ---
 
 
@@ -374,30 +346,45 @@ def test_the_page_stands_alone_and_escapes_names(run):
     assert "script" not in page.tags
     assert "link" not in page.tags
     assert "<script>alert(1)</script>" in page.text
-    inline = [address for address in page.addresses if address.startswith("data:image/png;base64,")]
-    videos = [address for address in page.addresses if address.startswith("videos/")]
-    assert len(inline) + len(videos) == len(page.addresses)
-    assert len(inline) == 1 + 2 + 4  # scatter, two bad cases, four strips
+    assert {re.match(r"data:image/(png|jpeg);base64,|#|(videos|figures)/|trials\.csv$", address)[0] for address in page.addresses} == {
+        "data:image/png;base64,",
+        "#",
+        "videos/",
+        "figures/",
+        "trials.csv",
+    }
+    assert page.tags.count("video") == 4 + 3  # a pair of each policy, two false successes, one missed
+    assert page.tags.count("svg") == 3
     results = json.loads((run.path / "results.json").read_text())
     assert headline(results) in page.text
     for words in ("0.900", "[0.596, 0.982]", "ab" * 32, "leak.latents", "worldsim evaluate world_model=toy", "rollouts per hour"):
         assert words in page.text
 
 
-def test_the_bad_cases_are_the_first_of_each_kind(run):
-    captions = re.findall(r"start start\d\d[^<]*", write_report(run).read_text())
-    assert captions[:2] == [
-        "start start08 · truth: failure (by hand) · imagined: success (by hand)",
-        "start start09 · truth: success (by hand) · imagined: failure (by hand)",
+def test_the_faults_shown_are_the_first_of_each_policy(run):
+    captions = re.findall(r"start (start\d\d) <span class=\"kind\">([a-z ]+)</span>\s+<br>(.*)\s+<br>(.*)\n", write_report(run).read_text())
+    assert captions == [
+        ("start08", "false success", "truth: failure (by hand)", "imagined: success (by hand)"),
+        ("start04", "false success", "truth: failure (by hand)", "imagined: success (by hand)"),
+        ("start09", "missed success", "truth: success (by hand)", "imagined: failure (by hand)"),
     ]
 
 
-def test_every_policy_has_a_video_that_plays(run):
-    links = [address for address in page_of(run).addresses if address.startswith("videos/")]
+def test_every_policy_has_a_video_of_its_first_start_in_both_worlds(run):
+    page_of(run)
+    links = sorted((run.path / "report/videos").glob("policy-*.mp4"))
     assert len(links) == len(OUTCOMES)
-    with av.open(str(run.path / "report" / links[1])) as video:
+    with av.open(str(links[1])) as video:
         frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
     assert [frame.shape for frame in frames] == [(256, 520, 3)] * 4
+
+
+def test_the_same_run_gives_the_same_page(run):
+    first = write_report(run).read_bytes()
+    files = {path: path.read_bytes() for path in (run.path / "report").rglob("*") if path.is_file() and path.suffix != ".mp4"}
+    assert write_report(run).read_bytes() == first
+    assert {path: path.read_bytes() for path in files} == files
+    assert {path.suffix for path in files} == {".html", ".csv", ".pdf", ".png"}
 
 
 def test_a_perfect_simulator_has_no_bad_case(tmp_path):

@@ -11,6 +11,7 @@ from worldsim.data.files import write_json
 from worldsim.errors import DamagedFile
 from worldsim.report.calibration import best_block, corrected_by
 from worldsim.report.judges import judge_rows
+from worldsim.report.layers import policy_layer
 from worldsim.report.outcomes import Outcome, Pair, outcome_matrix, pairs, read_outcomes, select
 from worldsim.report.probe import read_probe
 from worldsim.report.result_tables import result_tables
@@ -121,9 +122,13 @@ def _agreement(outcomes: list[Outcome], policies: list[dict[str, Any]]) -> dict[
     simulated, real = outcome_matrix(outcomes, names, "imagined"), outcome_matrix(outcomes, names, "truth")
     intervals = statistics.agreement_intervals(simulated, real, LEVEL)
     paired = [pair for name in names for pair in pairs(outcomes, name) if pair.scored]
+    rates = {"simulated": [p["success_rate"] for p in both], "real": [p["real"]["success_rate"] for p in both]}
     return {
         "policies": len(both),
-        **rate_agreement(simulated=[p["success_rate"] for p in both], real=[p["real"]["success_rate"] for p in both]),
+        **rate_agreement(**rates),
+        "line": None,
+        "trial_layer": None,
+        "policy_layer": policy_layer(names, **rates, level=LEVEL),
         **_pair_agreement(paired),
         "intervals": {name: list(interval) if interval else None for name, interval in intervals.items()},
         "noise_ceiling": _ceiling(both),

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-SCHEMA_VERSION = 2
-READABLE = (1, 2)  # of another version only what both have is read: 2 adds calibration, corrected rates, judges and the probe
+SCHEMA_VERSION = 3
+READABLE = (1, 2, 3)  # only what all have is read: 2 adds calibration, corrected rates, judges and the probe, 3 the line and the two layers
 
 NUMBER, INTEGER, TEXT, FLAG, ANY_OBJECT = ({"type": kind} for kind in ("number", "integer", "string", "boolean", "object"))
 COUNT = {"type": "integer", "minimum": 0}
@@ -77,7 +77,16 @@ def _agreement() -> dict[str, Any]:
         missed=COUNT,
         intervals=_object(**dict.fromkeys(names, INTERVAL)),
         noise_ceiling=_nullable(_object(pearson=band, mmrv=band)),
+        line=_nullable(_object(slope=NUMBER, intercept=NUMBER)),
+        trial_layer=_nullable({"type": "object", "additionalProperties": band}),
+        policy_layer=_nullable(_policy_layer()),
     )
+
+
+def _policy_layer() -> dict[str, Any]:
+    permutation = _object(p_value=NUMBER, hits=COUNT, orders=COUNT, exact=FLAG)
+    drop_one = _nullable(_object(low=NUMBER, high=NUMBER, without=TEXT))
+    return _object(pearson_interval=INTERVAL, permutation=permutation, drop_one=drop_one)
 
 
 def _calibration() -> dict[str, Any]:

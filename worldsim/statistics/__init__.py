@@ -42,6 +42,7 @@ from worldsim.statistics.prediction_powered import (
     control_variate_rate,
     prediction_powered_bounds,
     prediction_powered_rate,
+    prediction_powered_wilson,
     real_trials_saved,
 )
 from worldsim.statistics.probabilities import (
@@ -122,6 +123,7 @@ __all__ = [
     "power_of_difference",
     "prediction_powered_bounds",
     "prediction_powered_rate",
+    "prediction_powered_wilson",
     "probability_better",
     "probability_of",
     "real_trials_saved",

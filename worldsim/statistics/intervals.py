@@ -17,13 +17,13 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Interval:
+def wilson_interval(successes: float, trials: float, level: float = 0.95) -> Interval:
     """Wilson's score interval: the rates that a normal test of size 1 - level does not reject. The default in every table.
 
     Centre `(p + z^2/2n) / (1 + z^2/n)`, half width `z / (1 + z^2/n) * sqrt(p(1-p)/n + z^2/4n^2)` (Wilson 1927).
 
     Args:
-        successes: between 0 and `trials`.
+        successes: between 0 and `trials`; need not be whole, so that a rate at an effective number of trials has one too.
         trials: at least 1.
         level: confidence level, inside (0, 1).
 
@@ -79,7 +79,7 @@ def student_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     return Interval(mean - half, mean + half)
 
 
-def _tail(successes: int, trials: int, level: float) -> float:
+def _tail(successes: float, trials: float, level: float) -> float:
     """The probability left in each tail, once the arguments are known to make sense."""
     check_counts(successes, trials)
     check_level(level)

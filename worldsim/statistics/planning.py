@@ -89,7 +89,7 @@ def what_more_trials_buy(successes: Sequence[int], trials: Sequence[int], more: 
     """What `more` trials of every policy would buy, given their results so far.
 
     Both are means over what the new trials may show, drawn from the posterior Beta(1 + k, 1 + n - k) of each policy. A pair is told
-    apart when Barnard's two-sided test rejects (from 200 trials of either on, the pooled z test, its large-sample form); correction for
+    apart when Barnard's two-sided test rejects (beyond 200 trials of either the pooled z test, its large-sample form); correction for
     many pairs comes on top.
 
     Args:
