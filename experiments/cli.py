@@ -122,11 +122,14 @@ def _keyed(verb: Verb, arguments: Sequence[str]) -> Iterator[str]:
         UnknownName: the verb has no such key.
     """
     known = {field.name: field for field in fields(verb.config)}
-    places, rest = iter(verb.positional), iter(arguments)
+    places, rest, gathered = iter(verb.positional), iter(arguments), []
     for argument in rest:
         if not argument.startswith("--"):
-            place = None if "=" in argument else next(places, None)
+            place = None if "=" in argument else next(places, verb.gathers)
             key, equals, value = argument.partition("=")
+            if place and place == verb.gathers:
+                gathered.append(argument)
+                continue
             yield f"{place}={argument}" if place else f"{_field_name(key)}{equals}{value}"
             continue
         key, equals, value = argument.lstrip("-").partition("=")
@@ -138,6 +141,9 @@ def _keyed(verb: Verb, arguments: Sequence[str]) -> Iterator[str]:
         if value is None:
             raise InvalidInput(f"--{key} needs a value; type {key}=VALUE")
         yield f"{key}={value}"
+    if gathered:
+        several = ",".join(map(_quoted, gathered))
+        yield f"{verb.gathers}={gathered[0] if len(gathered) == 1 else f'[{several}]'}"
 
 
 def _field_name(key: str) -> str:
@@ -269,7 +275,7 @@ def _overview() -> str:
 
 def _help(verb: Verb) -> str:
     choices = {field.name: "|".join(field.metadata["choices"]) for field in fields(verb.config)}
-    places = "".join(f" {choices[place] or place.upper()}" for place in verb.positional)
+    places = "".join(f" {choices[place] or place.upper()}{' ...' * (place == verb.gathers)}" for place in verb.positional)
     lines = [f"usage: worldsim {verb.name}{places} key=value ...", "", verb.meaning]
     for field in fields(verb.config):
         default = field.default_factory() if callable(field.default_factory) else field.default

@@ -64,13 +64,14 @@ __all__ = [
 class Verb:
     """One command: its name, the dataclass of its keys, a line of help, and the keys whose names may be left out, in their order.
 
-    Its module is named after it and has `run(config)`.
+    `gathers` is the last of these keys where it takes all further words as a list. Its module is named after it and has `run(config)`.
     """
 
     name: str
     config: type
     meaning: str
     positional: tuple[str, ...] = ()
+    gathers: str | None = None
 
     @property
     def stem(self) -> str:
@@ -98,7 +99,7 @@ VERBS = {
         Verb("score", ScoreConfig, "Judge a run again and rebuild its results and report.", ("run",)),
         Verb("label", LabelConfig, "Label clips of a run by hand, blind, on a page of this machine; say how far raters agree.", ("run",)),
         Verb("calibrate", CalibrateConfig, "Say how often a judge errs, against people or the true state, and correct rates.", ("run",)),
-        Verb("compare", CompareConfig, "Set simulated beside real success rates and say how far they agree.", ("run",)),
+        Verb("compare", CompareConfig, "Set simulated beside real success rates and say how far they agree.", ("run",), "run"),
         Verb("ablate", AblateConfig, "Compare weight transfers and guidance at a small scale (Vid2World, Table 2)."),
         Verb("reproduce", ReproduceConfig, "Make everything that ships again: data, policies, judge, world model."),
         Verb("weights", WeightsConfig, "Convert official Vid2World or DynamiCrafter checkpoints, or look at one.", ("action", "source")),

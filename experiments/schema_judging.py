@@ -128,14 +128,22 @@ class LabelConfig:
 class CompareConfig:
     """Keys of `worldsim compare`."""
 
-    run: str | None = option(None, "run folder, or the name of a reference, whose published simulator is then compared")
+    run: Any = option(
+        None, "run folders, one per task, or references whose published simulators are compared; simpler takes all tables of that family"
+    )
     real: str | None = option(
         None,
-        "CSV file of real results (policy,success[,start] or policy,episodes,successes) or a reference; list lists them; null is own truth",
+        "CSV file of real results (policy,success[,start][,task] or policy,episodes,successes) or a reference; list lists them; "
+        "null is own truth",
     )
     names: Any = option(None, "real names of simulated policies that are called otherwise, as {mine: rt-1-converged}")
-    setting: str | None = option(None, "which simulator of a reference given as run; null takes the first, as vm")
-    out: str | None = option(None, "file for the numbers as JSON; null prints only")
+    tasks: Any = option(None, "real names of simulated tasks that are called otherwise, as {drawer: close_drawer}")
+    setting: str | None = option(None, "which simulator of a reference given as run, as vm; null takes the first, of a family all")
+    accept: list[str] = option([], "fields of the recipe that may differ between the sides, as [horizon]; the difference is printed")
+    average: str | None = option(
+        None, "also average each policy over the tasks, which mixes them; null never does", choices=("equal_task_mean", "pooled")
+    )
+    out: str | None = option(None, "file for the numbers as JSON, with its schema beside it; null prints only")
 
 
 @dataclass
