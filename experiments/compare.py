@@ -1,6 +1,5 @@
 """`worldsim compare`: simulated success rates of a run (or of a published simulator) beside real ones, and how far they agree."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,14 +8,14 @@ from worldsim import statistics
 from worldsim.data.files import write_json
 from worldsim.data.real_results import RealResults, read_real_results
 from worldsim.data.references import Reference, load_reference, reference_names
-from worldsim.errors import DamagedFile, InvalidInput, UnknownName
+from worldsim.errors import InvalidInput, UnknownName
 from worldsim.experiments.schema import CompareConfig
 from worldsim.registry import did_you_mean
 from worldsim.report.comparison import build_comparison
 from worldsim.report.comparison_tables import comparison_tables
+from worldsim.report.migration import read_results
 from worldsim.report.pairing import imagined_outcomes, paired_agreement
 from worldsim.report.run_folder import RunFolder
-from worldsim.report.schema import READABLE
 from worldsim.report.sides import Side, imagined_side, published_side, robot_side, true_side
 
 LIST = "list"
@@ -97,28 +96,8 @@ def _simulated(config: CompareConfig) -> _Simulated:
     if config.setting:
         raise InvalidInput(f"setting={config.setting} chooses a simulator of a reference, and {config.run} is a run; leave it out")
     folder = RunFolder(config.run)
-    results = _results(folder)
+    results = read_results(folder.path)
     return _Simulated(imagined_side(config.run, results), true_side(config.run, results), folder, results)
-
-
-def _results(folder: RunFolder) -> dict[str, Any]:
-    """The run's results.json.
-
-    Raises:
-        UnknownName: it has none yet.
-        DamagedFile: it is not JSON of the form that this version writes.
-    """
-    file = folder.path / "results.json"
-    again = f"type: worldsim score run={folder.path}"
-    if not file.is_file():
-        raise UnknownName(f"{folder.path} has no results.json yet; {again}")
-    try:
-        results = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DamagedFile(f"{file} is not JSON ({error}); {again}") from error
-    if not isinstance(results, dict) or results.get("schema_version") not in READABLE:
-        raise DamagedFile(f"{file} is not of schema version {' or '.join(map(str, READABLE))}; {again}")
-    return results
 
 
 def _real(real: str) -> _Real:

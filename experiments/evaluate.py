@@ -1,6 +1,5 @@
 """`worldsim evaluate`: policies act in a world model, and in the truth where there is one; all is judged, ranked and reported."""
 
-import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -48,11 +47,12 @@ def finish(folder: RunFolder, *, report: bool) -> None:
     from rich.console import Console
 
     from worldsim.report.judge_tables import judge_notes
+    from worldsim.report.migration import read_results
     from worldsim.report.page import write_report
     from worldsim.report.results import result_tables, write_results
 
     page = write_report(folder) if report else None
-    results = json.loads((folder.path / "results.json").read_text(encoding="utf-8")) if report else write_results(folder)
+    results = read_results(folder.path) if report else write_results(folder)
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 120

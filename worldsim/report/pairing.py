@@ -15,13 +15,13 @@ def imagined_outcomes(folder: RunFolder, verifier: str) -> tuple[Outcomes, list[
     verdicts, found, damaged = folder.verdicts(verifier), [], []
     for episode in folder.episode_ids():
         try:
-            trajectory = folder.episode(episode)
+            about = folder.about(episode)
         except DamagedFile:
             damaged.append(episode)
             continue
-        if trajectory.metadata["world"] == "imagined":
+        if about.world == "imagined":
             success = verdicts[episode].success if episode in verdicts else None
-            found.append((trajectory.metadata["policy"], trajectory.start_id, trajectory.seed, episode, success))
+            found.append((about.policy, about.start, about.seed, episode, success))
     outcomes: dict[str, dict[str, list[int | None]]] = {}
     for policy, start, _, _, success in sorted(found, key=lambda each: each[:4]):
         outcomes.setdefault(policy, {}).setdefault(start, []).append(None if success is None else int(success))
