@@ -1,4 +1,4 @@
-"""`worldsim merge`: episodes and verdicts of shards, played anywhere, copied into one run. What is there already stays; nothing is played."""
+"""`worldsim merge`: episodes and verdicts of shards, played anywhere, copied into one run. What is here already stays; nothing is played."""
 
 import logging
 from collections.abc import Iterable
