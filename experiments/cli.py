@@ -2,12 +2,14 @@
 
 Knows nothing of what the commands do. Each is imported only when its configuration is complete and correct, and Hydra only
 when there is one to compose, so a wrong key costs no waiting. Every argument after the verb is `key=value`; `--key value` says the same, as
-does `--key` of a key that is true or false, and a verb's leading keys may go without their names. `--help`, `--cfg job` and
+does `--key` of a key that is true or false, and a verb's leading keys may go without their names; where the last of them is
+a list it takes all words that are left. `--help`, `--cfg job` and
 `--peer NAME=FOLDER` are no keys.
 """
 
 import os
 import select
+import shlex
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -20,17 +22,20 @@ from worldsim import __version__
 from worldsim.data.files import DISK_FULL
 from worldsim.errors import InvalidInput, UnknownName, WorldsimError
 from worldsim.experiments.schema import REQUIRED, VERBS, Verb
+from worldsim.experiments.stopping import leaving_quickly
 from worldsim.registry import did_you_mean
 from worldsim.report.printable import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0, 1 for a failure, 2 for a wrong request, 130 when interrupted."""
+    """Run one command and return the exit code: 0, 1 for a failure, 2 for a wrong request, 130 for Ctrl-C, 143 for SIGTERM."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        _command(list(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()  # a closed pipe shows here, not while Python exits
-    except KeyboardInterrupt:
-        return _say("interrupted; type the same command again to go on from what is finished", code=130)
+        with leaving_quickly(lambda code: _interrupted(arguments, code=code)):
+            _command(list(arguments))
+            sys.stdout.flush()  # a closed pipe shows here, not while Python exits
+    except KeyboardInterrupt as error:
+        return _interrupted(arguments, code=getattr(error, "code", 130))
     except (InvalidInput, UnknownName) as error:
         return _say(error, code=2)
     except WorldsimError as error:
@@ -45,6 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f" while writing {error.filename}" if error.filename else ""
         return _say(f"the disk is full{where}; free some space and type the same command again to go on from what is finished", code=1)
     return 0
+
+
+def _interrupted(arguments: Sequence[str], *, code: int) -> int:
+    again = shlex.join(["worldsim", *arguments])
+    return _say(f"interrupted; to go on from what is finished type: {again}", code=code)
 
 
 def _say(message: object, *, code: int) -> int:
@@ -142,8 +152,9 @@ def _keyed(verb: Verb, arguments: Sequence[str]) -> Iterator[str]:
             raise InvalidInput(f"--{key} needs a value; type {key}=VALUE")
         yield f"{key}={value}"
     if gathered:
-        several = ",".join(map(_quoted, gathered))
-        yield f"{verb.gathers}={gathered[0] if len(gathered) == 1 else f'[{several}]'}"
+        several = ",".join(map(_always_quoted, gathered))
+        alone = len(gathered) == 1 and not str(known[verb.gathers].type).startswith("list")
+        yield f"{verb.gathers}={gathered[0] if alone else f'[{several}]'}"
 
 
 def _field_name(key: str) -> str:
@@ -173,6 +184,10 @@ def _quoted(text: str) -> str:
     """`text` as a quoted string of Hydra's grammar, left alone where it is null, a list, a mapping or quoted already."""
     if text == "null" or text[:1] in ("[", "{") or (len(text) > 1 and text[0] == text[-1] and text[0] in "'\""):
         return text
+    return _always_quoted(text)
+
+
+def _always_quoted(text: str) -> str:
     pieces = [piece + "\\" * (len(piece) - len(piece.rstrip("\\"))) for piece in text.split("'")]  # backslashes before a quote count double
     return "'" + "\\'".join(pieces) + "'"
 

@@ -1,19 +1,17 @@
 """Which sides the words of `worldsim compare` mean: runs, published tables and files of real results, joined by task. Compares nothing."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from worldsim.data.real_results import read_real_results
 from worldsim.data.references import Reference, family_names, load_reference, reference_names
-from worldsim.errors import DamagedFile, InvalidInput, UnknownName
+from worldsim.errors import InvalidInput, UnknownName
 from worldsim.registry import did_you_mean
+from worldsim.report.migration import read_results
 from worldsim.report.pairing import RunTrials, read_trials
 from worldsim.report.recipe import same_task
 from worldsim.report.run_folder import RunFolder
-from worldsim.report.schema import READABLE
 from worldsim.report.sides import Side, imagined_side, published_side, robot_side, true_side
 
 LIST = "list"
@@ -86,32 +84,12 @@ def _family(word: str, setting: str | None) -> list[Simulated]:
 
 def _of_run(path: str) -> Simulated:
     folder = RunFolder(path)
-    results = _results(folder)
+    results = read_results(folder.path)
     trials = read_trials(folder, results["verifier"]["name"])
     sides = (
         make(path, results, trials.rate_hz, trials.outcomes[world]) for make, world in ((imagined_side, "imagined"), (true_side, "truth"))
     )
     return Simulated(*sides, folder=folder, trials=trials)
-
-
-def _results(folder: RunFolder) -> dict[str, Any]:
-    """The run's results.json.
-
-    Raises:
-        UnknownName: it has none yet.
-        DamagedFile: it is not JSON of the form that this version writes.
-    """
-    file = folder.path / "results.json"
-    again = f"type: worldsim score run={folder.path}"
-    if not file.is_file():
-        raise UnknownName(f"{folder.path} has no results.json yet; {again}")
-    try:
-        results = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DamagedFile(f"{file} is not JSON ({error}); {again}") from error
-    if not isinstance(results, dict) or results.get("schema_version") not in READABLE:
-        raise DamagedFile(f"{file} is not of schema version {' or '.join(map(str, READABLE))}; {again}")
-    return results
 
 
 def real_sides(real: str) -> list[Real]:

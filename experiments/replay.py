@@ -9,6 +9,7 @@ import numpy as np
 
 from worldsim.data.cameras import camera_of, seen_from
 from worldsim.data.files import write_json
+from worldsim.data.sealed import write_sealed
 from worldsim.data.splits import split_folder
 from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
 from worldsim.errors import InvalidInput, WorldsimError
@@ -225,5 +226,5 @@ def _write(out: Path, numbers: dict[str, Any], predictions: Sequence[Prediction]
     for number, each in enumerate(shown):
         fps = float(each.recorded.metadata.get("fps") or DEFAULT_FPS)
         write_video(out / "open_loop" / f"episode{number}{tail}.mp4", side_by_side(each.recorded.frames, each.frames), fps)
-    write_json(out / f"open_loop{tail}.json", numbers)
+    write_sealed(out / f"open_loop{tail}.json", numbers)
     return out

@@ -33,6 +33,10 @@ class EvaluateConfig(ModelKeys):
         least=0,
     )
     probe_policy: Any = option(None, "the probe's untrained policy; null is the shipped begin, where it fits")
+    shard: str | None = option(
+        None, "play one part of the plan only, as 2/4, in run/shards/2-of-4; worldsim merge puts all of them together"
+    )
+    ignore_disk: bool = option(default=False, meaning="begin though the disk looks too small for all episodes")
     retry: bool = option(default=False, meaning="play again the episodes that a broken world or an unreachable policy left unscored")
     report: bool = option(default=True, meaning="write report/index.html with figures and videos")
 
@@ -87,6 +91,15 @@ class ScoreConfig:
 
     run: str = option(REQUIRED, "run folder to judge again")
     verifier: Any = option(None, "another judge, as name, checkpoint or {name: NAME, ...}; null rebuilds from the verdicts that are there")
+
+
+@dataclass
+class MergeConfig:
+    """Keys of `worldsim merge`."""
+
+    run: str = option(REQUIRED, "run folder that episodes and verdicts are copied into; it may be new")
+    shards: list[str] = option([], "run folders to copy them from; [] is all in run/shards")
+    report: bool = option(default=True, meaning="write report/index.html with figures and videos")
 
 
 @dataclass
@@ -216,3 +229,4 @@ class StatusConfig:
     """Keys of `worldsim status`."""
 
     run: str = option(REQUIRED, "run folder to look at")
+    more: list[str] = option([], "further run folders")

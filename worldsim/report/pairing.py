@@ -36,15 +36,14 @@ def read_trials(folder: RunFolder, verifier: str) -> RunTrials:
     found, damaged, rates = {world: [] for world in WORLDS}, [], set()
     for episode in folder.episode_ids():
         try:
-            trajectory = folder.episode(episode)
+            about = folder.about(episode)
         except DamagedFile:
             damaged.append(episode)
             continue
-        world, said = trajectory.metadata["world"], verdicts[trajectory.metadata["world"]]
-        success = said[episode].success if episode in said else None
-        rates.add(trajectory.metadata.get("fps"))
+        success = verdicts[about.world][episode].success if episode in verdicts[about.world] else None
+        rates.add(about.rate_hz)
         outcome = None if success is None else int(success)
-        found[world].append((trajectory.metadata["policy"], trajectory.start_id, trajectory.seed, episode, outcome))
+        found[about.world].append((about.policy, about.start, about.seed, episode, outcome))
     ordered = {world: sorted(each, key=lambda row: row[:4]) for world, each in found.items()}
     outcomes = {world: _by_start((row[0], row[1], row[4]) for row in rows) for world, rows in ordered.items()}
     episodes = {world: _by_start((row[0], row[1], row[3]) for row in rows) for world, rows in ordered.items()}

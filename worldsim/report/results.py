@@ -1,6 +1,5 @@
 """results.json: every number of a run with its n and its interval, rebuilt from the run folder at any time. Draws nothing."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
@@ -8,7 +7,7 @@ from typing import Any
 
 from worldsim import statistics
 from worldsim.data.files import write_json
-from worldsim.errors import DamagedFile
+from worldsim.data.sealed import read_sealed, write_sealed
 from worldsim.report.calibration import best_block, corrected_by
 from worldsim.report.judges import judge_rows
 from worldsim.report.layers import line, policy_layer, trial_layer
@@ -68,7 +67,7 @@ def write_results(run: RunFolder) -> dict[str, Any]:
     """Build the results and write results.json and, beside it, results.schema.json. Returns the results."""
     results = build_results(run)
     write_json(run.path / "results.schema.json", results_schema())
-    write_json(run.path / "results.json", results)
+    write_sealed(run.path / "results.json", results)
     return results
 
 
@@ -194,9 +193,4 @@ def _throughput(sessions: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _open_loop(run: RunFolder) -> dict[str, Any] | None:
     file = run.path / "open_loop.json"
-    if not file.exists():
-        return None
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DamagedFile(f"{file} is not JSON ({error}); delete it and run worldsim replay again") from error
+    return read_sealed(file, "delete it and run worldsim replay again") if file.exists() else None

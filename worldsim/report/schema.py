@@ -1,9 +1,15 @@
-"""The published shape of results.json, as JSON Schema (draft 2020-12). Computes nothing."""
+"""The published shape of results.json, as JSON Schema (draft 2020-12), and the files it is published in. Computes nothing.
 
+schemas/ holds one file per version, those of older versions as they were; the newest is written by `python -m worldsim.report.schema`.
+"""
+
+from pathlib import Path
 from typing import Any
 
+from worldsim.data.files import write_json
+
 SCHEMA_VERSION = 3
-READABLE = (1, 2, 3)  # only what all have is read: 2 adds calibration, corrected rates, judges and the probe, 3 the line and the two layers
+SCHEMAS = Path(__file__).parent / "schemas"
 
 NUMBER, INTEGER, TEXT, FLAG, ANY_OBJECT = ({"type": kind} for kind in ("number", "integer", "string", "boolean", "object"))
 COUNT = {"type": "integer", "minimum": 0}
@@ -13,7 +19,7 @@ INTERVAL = {"type": ["array", "null"], "items": NUMBER, "minItems": 2, "maxItems
 
 def results_schema() -> dict[str, Any]:
     """The JSON Schema of results.json; `schema_version` rises whenever a reader of the old form would break."""
-    return {
+    schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "worldsim results",
         **_object(
@@ -38,8 +44,11 @@ def results_schema() -> dict[str, Any]:
             probe=_nullable(_probe()),
             open_loop=_nullable(ANY_OBJECT),
             quarantined={"type": "array", "items": TEXT},
+            sha256=TEXT,
         ),
     }
+    schema["required"].remove("sha256")  # the hash of the rest: of the file, not of the results
+    return schema
 
 
 def _policy() -> dict[str, Any]:
@@ -139,3 +148,12 @@ def _object(**properties: dict[str, Any]) -> dict[str, Any]:
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, "type": [schema["type"], "null"]}
+
+
+def schema_file(version: int) -> Path:
+    """Where the schema of a version is published with the package."""
+    return SCHEMAS / f"results.{version}.schema.json"
+
+
+if __name__ == "__main__":
+    write_json(schema_file(SCHEMA_VERSION), results_schema())
