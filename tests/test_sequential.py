@@ -77,11 +77,11 @@ def test_the_mean_of_the_e_value_never_exceeds_one_where_its_claim_is_false(firs
 
 @pytest.mark.parametrize("rates", [(0.5, 0.5), (0.3, 0.3), (0.9, 0.9), (0.6, 0.5)])
 def test_false_alarms_stay_below_alpha_exactly_however_long_one_looks(rates):
-    """All paths of 30 pairs by their counts: the probability of ever deciding against the truth. At level 0.8, to see some."""
+    """All paths of 6 pairs: the probability of ever deciding against the truth. At level 0.8, to see some."""
     alive = {(0, 0, 0.0, 0.0): 1.0}
     state = SequentialComparison(0.8)
     wrong = 0.0
-    for n in range(7):
+    for n in range(6):
         following = {}
         for (a, b, log_first, log_second), chance in alive.items():
             now = SequentialComparison(0.8, n, a, b, log_first, log_second)
