@@ -41,7 +41,7 @@ def test_power_by_brute_enumeration():
     assert power_of_difference(0.85, 0.3, 12) == pytest.approx(sum(chance for chance, p in chances if p <= 0.05))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.floats(0, 1), st.integers(1, 60))
 def test_the_size_of_the_test_stays_below_alpha(rate, trials):
     assert power_of_difference(rate, rate, trials) <= 0.05 + 1e-4  # the grid of common rates is not endless

@@ -51,7 +51,7 @@ def test_without_correlation_it_is_the_normal_interval_of_the_real_trials():
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning:ppi_py")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(pairs, extras, st.floats(0.5, 0.99))
 def test_ppi_python_agrees(pairs, extra, level):
     y, f = columns(pairs)
@@ -133,7 +133,7 @@ def test_trials_spared_leave_the_same_variance(correlation, trials, extra):
     assert trials - left <= real_trials_saved(correlation, trials) + 1e-9
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(pairs, extras)
 def test_bounds_hold_the_estimate_inside_the_range(pairs, extra):
     y, f = columns(pairs)

@@ -27,7 +27,7 @@ def test_move_near_vector():
     assert (violation.low, violation.median, violation.high) == pytest.approx((0, 0.102, 0.198), abs=0.005)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(panels)
 def test_bands_are_ordered_in_range_and_repeatable(panel):
     sides = {"simulated": panel[0], "real": panel[1]}

@@ -56,7 +56,7 @@ def test_scipys_documented_example_one_sided():
         boschloo((1, 2), (1, 2), "greatr")
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(few, few)
 def test_exact_tests_are_symmetric_probabilities(first, second):
     for test in (barnard, boschloo):
@@ -78,7 +78,7 @@ def test_the_region_of_all_tables_is_that_of_the_test(first, second):
     assert (region == (np.array(p) <= 0.05)).all()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(few, few)
 def test_enumeration_is_scipys_search_but_for_the_ties_that_it_overlooks(first, second):
     p = barnard(first, second)
@@ -165,13 +165,13 @@ def test_mcnemar_is_statsmodels(pairs):
         assert mcnemar_exact(a, b) == pytest.approx(mcnemar(table, exact=True).pvalue)
 
 
-@settings(max_examples=10, deadline=None)  # statsmodels takes a fifth of a second
+@settings(max_examples=10)  # statsmodels takes a fifth of a second
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_is_statsmodels(p):
     assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(binary)
 def test_paired_bootstrap_holds_the_difference_and_is_repeatable(pairs):
     a, b = np.array(pairs, dtype=float).T
