@@ -164,6 +164,7 @@ def test_openness_survives_the_way_to_changes_and_back(openness):
 # turns
 
 
+@settings(deadline=None)
 @given(st_numpy.arrays(np.float64, (4, 3), elements=st.floats(-1.5, 1.5)))
 def test_turns_survive_the_way_to_axis_angle_and_back(turns):
     np.testing.assert_allclose(turned(turned(turns, "rpy", "axis_angle"), "axis_angle", "rpy"), turns, atol=1e-7)

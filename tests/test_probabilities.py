@@ -76,6 +76,7 @@ def _mistakes(p, labels, threshold) -> float:
 
 
 @given(SCORES)
+@settings(deadline=None)
 def test_no_threshold_is_better_than_the_chosen_one(pairs):
     p, labels = np.array([score / 20 for score, _ in pairs]), np.array([label for _, label in pairs])
     best = min(_mistakes(p, labels, at) for at in np.linspace(0.0, 1.01, 1011))
@@ -93,6 +94,7 @@ def test_the_band_by_hand():
 
 
 @given(SCORES, st.sampled_from([0.0, 0.1, 0.3]))
+@settings(deadline=None)
 def test_outside_the_band_answers_are_as_good_as_asked_for(pairs, most_wrong):
     p, labels = np.array([score / 20 for score, _ in pairs]), np.array([label for _, label in pairs])
     low, high = choose_band(p, labels, 0.5, most_wrong)
