@@ -78,9 +78,10 @@ def prediction_powered_wilson(
     check_level(level)
     y, f, extra = (*scored_pairs(real, paired_simulated), scores(extra_simulated))
     everything, ratio = np.concatenate([f, extra]), len(y) / len(extra)
-    r, scale = _shrunk_correlation(y, f), everything.std() / y.std() if y.std() > 0 else np.inf
+    r = _shrunk_correlation(y, f)
+    scale = everything.std() / y.std() if r > 0 else 1.0
     weight = min(r / scale / (1 + ratio), 1.0)
-    left = 1 - 2 * weight * scale * r + (weight * scale) ** 2 * (1 + ratio) if weight > 0 else 1.0
+    left = 1 - 2 * weight * scale * r + (weight * scale) ** 2 * (1 + ratio)
     value = min(max(float(y.mean() + weight * (extra.mean() - f.mean())), 0.0), 1.0)
     trials = len(y) / left
     return Estimate(value, *wilson_interval(value * trials, trials, level), weight)
@@ -98,8 +99,8 @@ def prediction_powered_bounds(
     """As `prediction_powered_rate` with weight 1, with coverage of at least `level` at any n and N: use it where a guarantee is claimed.
 
     The sum of two betting intervals at half the error each: of `real - paired` on [-1, 1], and of the extra simulated scores on [0, 1];
-    cut to [0, 1] (SureSim, arXiv 2510.04354). Often wider than `clopper_pearson_interval` of the real episodes alone: it pays only where
-    the simulator nearly always ends like reality.
+    cut to [0, 1] (SureSim, arXiv 2510.04354). At 20 and 50 pairs it is more than twice as wide as the intervals of the real episodes
+    alone, even at a correlation of 0.8.
 
     Raises:
         InvalidInput: as `prediction_powered_rate`.
