@@ -19,6 +19,7 @@ from worldsim.report.probe import probe_path
 from worldsim.report.run_folder import RunFolder
 from worldsim.types import Trajectory
 
+NOT_PLAYED = ("policies", "episodes", "run", "retry", "report", "workers", "drift")  # keys that do not say how an episode is played
 BATCHES = 4  # in a round of imagined episodes: lanes that end early are refilled within it, and a killed run plays at most one again
 
 
@@ -71,10 +72,17 @@ def _record(config: EvaluateConfig, setting: Setting, path: Path) -> dict[str, A
         "identity": setting.identity,
         "policies": setting.facts,
         "planned": len(before | {episode.id for episode in setting.planned}),
+        "settings": _settings(config),
+        "specs": setting.specs,
         "command": command_of("evaluate", config),
         "versions": versions(),
         "machine": machine(),
     }
+
+
+def _settings(config: EvaluateConfig) -> dict[str, Any]:
+    """How episodes are played, for playing one again. Unset keys stay away, so that an earlier session's stand."""
+    return {key: value for key, value in vars(config).items() if key not in NOT_PLAYED and value is not None}
 
 
 def _imagine(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> None:
@@ -108,7 +116,13 @@ def _run_probe(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> N
     """What must fail, played and judged like everything else, in a run folder inside the run's."""
     probe = probe_of(folder, setting, config)
     probing = probe_setting(probe, setting, config)
-    record = {"identity": setting.identity, "policies": probe.facts, "left_out": probe.left_out, "planned": len(probing.planned)}
+    record = {
+        "identity": setting.identity,
+        "policies": probe.facts,
+        "left_out": probe.left_out,
+        "planned": len(probing.planned),
+        "settings": _settings(config),
+    }
     with RunFolder.open(probe_path(folder), record) as inner:
         if config.retry:
             inner.put_aside_broken()
