@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.evaluate import Clock, Episode, Round, World, evaluate, judge_missing, missing, missing_rounds, roll_out, timed
+from worldsim.experiments.drift import measure_drift
 from worldsim.experiments.probing import probe_of, probe_setting
 from worldsim.experiments.provenance import command_of, machine, versions
 from worldsim.experiments.schema import EvaluateConfig
@@ -38,6 +39,8 @@ def run(config: EvaluateConfig) -> Path:
         _imagine(folder, setting, config)
         if config.truth:
             _run_truth(folder, setting, config)
+        if config.drift:
+            measure_drift(folder, setting, config)
         if config.probe:
             _run_probe(folder, setting, config)
         finish(folder, report=config.report)

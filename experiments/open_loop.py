@@ -1,6 +1,6 @@
-"""Open loop: actions of recorded episodes in a world model, and how close its frames stay to the recorded ones. Reads and writes no file."""
+"""Open loop: actions of recorded episodes in a world model, and how close its frames stay to the recorded ones. Knows no file."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +8,9 @@ import numpy as np
 
 from worldsim.errors import InvalidInput
 from worldsim.experiments.continuations import continue_stepwise
-from worldsim.load import load_verifier, part_name
+from worldsim.load import load_verifier
 from worldsim.statistics import student_interval, wilson_interval
-from worldsim.types import Trajectory, Verdict, WorldModel
+from worldsim.types import Trajectory, Verdict, Verifier, WorldModel
 
 
 @dataclass(frozen=True)
@@ -94,13 +94,16 @@ def _interval(values: list[float]) -> list[float] | None:
     return list(student_interval(values)) if len(values) > 1 else None
 
 
-def success_agreement(predictions: Sequence[Prediction], verifier: Any) -> dict[str, Any] | None:
-    """How often the judge of the last predicted frame says what the recorded state says; None where no state was recorded."""
+def success_agreement(predictions: Sequence[Prediction], name: str, verifier: Callable[[], Verifier]) -> dict[str, Any] | None:
+    """How often the judge of the last predicted frame says what the recorded state says; None where no state was recorded.
+
+    `verifier` gives the judge called `name`, and is called only where there is something to compare.
+    """
     true = load_verifier("state").judge([each.recorded for each in predictions])
     if all(verdict.success is None for verdict in true):
         return None
     imagined = [Trajectory(each.recorded.task_id, each.frames, each.recorded.actions) for each in predictions]
-    return {"verifier": part_name(verifier), **_confusion(true, load_verifier(verifier).judge(imagined))}
+    return {"verifier": name, **_confusion(true, verifier().judge(imagined))}
 
 
 def _confusion(true: Sequence[Verdict], said: Sequence[Verdict]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from worldsim.experiments.check_actions import check_actions, check_table
 from worldsim.experiments.open_loop import Prediction, predict, psnr_by_step, shuffled, success_agreement
 from worldsim.experiments.schema import ReplayConfig
 from worldsim.experiments.setting import chosen_verifier, open_model, sampler_facts, use_torch, world_model_facts
+from worldsim.load import load_verifier, part_name
 from worldsim.types import Trajectory
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def run(config: ReplayConfig) -> dict[str, Any]:
         The numbers.
 
     Raises:
-        InvalidInput: neither a run nor recordings or both; no recordings, recordings of another frame size or other actions, or too few to shuffle.
+        InvalidInput: neither a run nor recordings, or both; no recordings,
+            recordings of another frame size or other actions, or too few to shuffle.
         WorldsimError: `check_actions` found that they do not move the picture as recorded.
     """
     if config.run or config.episode:
@@ -71,10 +73,11 @@ def _replay_recordings(config: ReplayConfig) -> dict[str, Any]:
     if config.check_actions:
         return _check_actions(config, recorded)
     actions = shuffled(recorded) if config.shuffle_actions else [trajectory.actions for trajectory in recorded]
+    judge = chosen_verifier(config.verifier, model_config)
     predictions = list(predict(open_model(config), recorded, actions, seed=config.seed, batch=config.batch))
     numbers = {
         **psnr_by_step(predictions),
-        "success_agreement": success_agreement(predictions, chosen_verifier(config.verifier, model_config)),
+        "success_agreement": success_agreement(predictions, part_name(judge), lambda: load_verifier(judge)),
         "shuffled_actions": config.shuffle_actions,
         "world_model": facts,
         "sampler": sampler_facts(model_config, config),

@@ -25,6 +25,7 @@ RECORDINGS_ONLY = ("data", "episodes", "verifier", "shuffle_actions", "check_act
 ENHANCED = 8  # times that a difference of pictures is enhanced, to be seen
 COLUMNS = 8  # frames of the film strip, at most
 DEFAULT_FPS = 5.0
+LAST_BITS = "a fast run's episode depends, in its last bits, on who shared its batch, and a contact can enlarge that; strict ones do not"
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def _about(past: PastEpisode, again: Trajectory, asked: Mapping[str, Any]) -> di
         "start": held.start_id,
         "seed": held.seed,
         "steps": {"recorded": len(held), "replayed": len(again)},
+        "strict": past.strict,
         "equal": frames.first is None and actions.first is None and len(held) == len(again),
         "frames": asdict(frames),
         "actions": asdict(actions),
@@ -160,6 +162,7 @@ def _lines(about: Mapping[str, Any], stem: Path) -> list[str]:
         *((f"{each['judge']}", _compared(each)) for each in about["verdicts"]),
         *(("broke off", f"{when}: {fault}") for when, fault in about["faults"].items() if fault),
         ("outcome", _outcome(about)),
+        *([("", LAST_BITS)] if not (about["equal"] or about["strict"] or about["counterfactual"]) else []),
         ("pictures", f"{stem}.mp4, {stem}.png" + ("" if about["frames"]["first"] is None else f" (difference {ENHANCED} times enhanced)")),
     ]
     width = max(len(name) for name, _ in rows) + 2

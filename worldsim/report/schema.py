@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from worldsim.report.open_loop import open_loop_schema
+
 SCHEMA_VERSION = 2
 READABLE = (1, 2)  # of another version only what both have is read: 2 adds calibration, corrected rates, judges and the probe
 
@@ -36,7 +38,7 @@ def results_schema() -> dict[str, Any]:
             calibration=_nullable(_calibration()),
             judges={"type": "array", "items": _judge()},
             probe=_nullable(_probe()),
-            open_loop=_nullable(ANY_OBJECT),
+            open_loop=_nullable(open_loop_schema()),
             quarantined={"type": "array", "items": TEXT},
         ),
     }
