@@ -79,7 +79,7 @@ def _asked(config: ReplayConfig) -> dict[str, Any]:
 def differences(held: np.ndarray, made: np.ndarray) -> Difference:
     """Compare two arrays `[T, ...]` over the rows that both have."""
     rows = min(len(held), len(made))
-    apart = np.abs(held[:rows].astype(np.float64) - made[:rows]).reshape(rows, -1).max(axis=1, initial=0.0)
+    apart = np.abs(held[:rows].astype(np.float64) - made[:rows]).max(axis=tuple(range(1, held.ndim)), initial=0.0)
     unequal = np.flatnonzero(apart)
     return Difference(float(apart.max(initial=0.0)), int(unequal[0]) if len(unequal) else None)
 

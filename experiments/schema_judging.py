@@ -212,7 +212,9 @@ class ServePolicyConfig:
 
 @dataclass
 class DoctorConfig:
-    """`worldsim doctor` takes no keys."""
+    """Keys of `worldsim doctor`."""
+
+    out: str | None = option(None, "JSON file for a bug report, without names of people and machines; null prints only")
 
 
 @dataclass

@@ -184,13 +184,16 @@ def test_the_panel_comes_in_the_order_of_training(tmp_path, monkeypatch):
 
 
 def test_the_demo_ranks_the_panel_against_the_truth(monkeypatch):
-    asked = []
-    monkeypatch.setattr(demo, "evaluate", asked.append)
+    asked, calibrated = [], []
+    monkeypatch.setattr(demo, "evaluate", lambda config: asked.append(config) or Path(config.run))
+    monkeypatch.setattr(demo, "calibrate", calibrated.append)
     demo.run(DemoConfig())
     demo.run(DemoConfig(run="here", episodes=3))
     first = asked[0]
     assert (first.world_model, first.task, first.truth, first.policies) == ("drawer", "drawer", "drawer", [])
     assert [(each.episodes, each.run) for each in asked] == [(50, "runs/demo"), (3, "here")]
+    assert [(each.probe > 0, each.drift > 0, max(each.probe, each.drift) <= each.episodes) for each in asked] == [(True, True, True)] * 2
+    assert [(each.run, each.against) for each in calibrated] == [("runs/demo", "state"), ("here", "state")]
 
 
 def drawer_arguments(folder: Path, run: str, workers: int) -> list[str]:
