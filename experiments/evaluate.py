@@ -23,6 +23,7 @@ from worldsim.evaluate import (
     rounds_of,
     timed,
 )
+from worldsim.experiments.drift import measure_drift
 from worldsim.experiments.preflight import check_room
 from worldsim.experiments.probing import probe_of, probe_setting
 from worldsim.experiments.provenance import command_of, machine, versions
@@ -35,6 +36,17 @@ from worldsim.report.run_folder import RunFolder
 from worldsim.types import Trajectory
 
 SHARDS = "shards"  # folder of a run in which its shards lie, each a run folder
+NOT_PLAYED = (
+    "policies",
+    "episodes",
+    "run",
+    "retry",
+    "report",
+    "workers",
+    "drift",
+    "shard",
+    "ignore_disk",
+)  # they leave episodes as they are
 BATCHES = 4  # in a round of imagined episodes: lanes that end early are refilled within it, and a killed run plays at most one again
 
 
@@ -55,7 +67,9 @@ def run(config: EvaluateConfig) -> Path:
         _imagine(folder, setting, config, planned["imagined"])
         if config.truth:
             _run_truth(folder, setting, config, planned["truth"])
-        if config.probe and not config.shard:  # it needs the true episodes of all shards
+        if config.drift and not config.shard:  # both need the true episodes of all shards
+            measure_drift(folder, setting, config)
+        if config.probe and not config.shard:
             _run_probe(folder, setting, config)
         finish(folder, report=config.report)
     return path
@@ -110,10 +124,17 @@ def _record(config: EvaluateConfig, setting: Setting, path: Path, planned: dict[
         "policies": setting.facts,
         "planned": len(before | {episode.id for each in planned.values() for episode in each}),
         "plan": whole | ({"shard": config.shard, "batch": config.batch} if config.shard else {}),
+        "settings": _settings(config),
+        "specs": setting.specs,
         "command": command_of("evaluate", config),
         "versions": versions(),
         "machine": machine(),
     }
+
+
+def _settings(config: EvaluateConfig) -> dict[str, Any]:
+    """How episodes are played, for playing one again. Unset keys stay away, so that an earlier session's stand."""
+    return {key: value for key, value in vars(config).items() if key not in NOT_PLAYED and value is not None}
 
 
 def _imagine(folder: RunFolder, setting: Setting, config: EvaluateConfig, planned: list[Episode]) -> None:
@@ -147,8 +168,14 @@ def _run_probe(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> N
     """What must fail, played and judged like everything else, in a run folder inside the run's."""
     probe = probe_of(folder, setting, config)
     probing = probe_setting(probe, setting, config)
-    record = {"identity": setting.identity, "policies": probe.facts, "left_out": probe.left_out, "planned": len(probing.planned)}
     planned = planned_by_world(probing, config, WHOLE)
+    record = {
+        "identity": setting.identity,
+        "policies": probe.facts,
+        "left_out": probe.left_out,
+        "planned": len(probing.planned),
+        "settings": _settings(config),
+    }
     with RunFolder.open(probe_path(folder), record) as inner:
         restore(inner, retry=config.retry)
         _imagine(inner, probing, config, planned["imagined"])

@@ -400,7 +400,7 @@ def test_a_perfect_simulator_has_no_bad_case(tmp_path):
 def test_real_recordings_without_truth_or_scores_still_report(tmp_path):
     with RunFolder.open(tmp_path / "run", CONFIG) as run:
         fill(run, {"replay": ("???",)}, worlds=("imagined",))
-        block = {"psnr": [30.0, 25.0], "copy_psnr": [28.0, 20.0], "steps": [1, 2], "episodes": 3, "success_agreement": {"agree": 0.5}}
+        block = {"psnr": [30.0, 25.0], "copy_psnr": [28.0, 20.0], "steps": [1, 2], "episodes": 3, "success_agreement": None}
         (run.path / "open_loop.json").write_text(json.dumps(block))
         page = page_of(run)
         results = json.loads((run.path / "results.json").read_text())

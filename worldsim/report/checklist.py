@@ -151,9 +151,13 @@ def _fidelity(facts: Facts) -> str:
     if not loop or not loop["psnr"]:
         return ""
     return (
-        f"{loop['episodes']} recordings replayed: PSNR {number(loop['psnr'][0], 2)} dB at the first imagined step, copying "
+        f"{loop['episodes']} episodes replayed{_source(loop)}: PSNR {number(loop['psnr'][0], 2)} dB at the first imagined step, copying "
         f"{number(loop['copy_psnr'][0], 2)} dB."
     )
+
+
+def _source(loop: Mapping[str, Any]) -> str:
+    return f" from {loop['data']}" if loop.get("data") else ""
 
 
 def _drift(facts: Facts) -> str:
@@ -174,7 +178,9 @@ def _optimism(facts: Facts) -> str:
     return f"{found['successes']} of {found['scored']} called a success, {number(found['success_rate'])} {span(found['interval'])}."
 
 
-REPLAY = "type worldsim replay data=FOLDER out=RUN with recordings that the model was not trained on, then worldsim score RUN"
+REPLAY = (
+    "type worldsim evaluate drift=25 run=RUN with the run's other keys, or worldsim replay data=FOLDER out=RUN, then worldsim score RUN"
+)
 ITEMS: tuple[tuple[str, str, Callable[[Facts], str] | None, str], ...] = (
     ("rubric", "Success rule with its rubric", None, ""),
     ("judge", "Who or what judged: model, prompt, version", _judge, "evaluate with a judge: worldsim evaluate verifier=NAME"),

@@ -11,6 +11,7 @@ from worldsim.data.sealed import read_sealed, write_sealed
 from worldsim.report.calibration import best_block, corrected_by
 from worldsim.report.judges import judge_rows
 from worldsim.report.layers import line, policy_layer, trial_layer
+from worldsim.report.open_loop import open_loop_path
 from worldsim.report.outcomes import Outcome, Pair, outcome_matrix, pairs, read_outcomes, select
 from worldsim.report.probe import read_probe
 from worldsim.report.result_tables import result_tables
@@ -187,10 +188,10 @@ def _throughput(sessions: list[dict[str, Any]]) -> dict[str, Any]:
     total = sum(seconds.values())
     per_second = {key: sum(session[key] for session in sessions) / total if total else None for key in ("rollouts", "frames")}
     hourly = None if per_second["rollouts"] is None else 3600 * per_second["rollouts"]
-    lanes = sessions[-1].get("lanes") if sessions else None
+    lanes = next((session["lanes"] for session in reversed(sessions) if session.get("lanes")), None)
     return {"rollouts_per_hour": hourly, "frames_per_second": per_second["frames"], "lanes_per_call": lanes, "seconds": seconds}
 
 
 def _open_loop(run: RunFolder) -> dict[str, Any] | None:
-    file = run.path / "open_loop.json"
+    file = open_loop_path(run)
     return read_sealed(file, "delete it and run worldsim replay again") if file.exists() else None

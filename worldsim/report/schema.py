@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.data.files import write_json
+from worldsim.report.open_loop import open_loop_schema
 
 SCHEMA_VERSION = 3
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -42,7 +43,7 @@ def results_schema() -> dict[str, Any]:
             calibration=_nullable(_calibration()),
             judges={"type": "array", "items": _judge()},
             probe=_nullable(_probe()),
-            open_loop=_nullable(ANY_OBJECT),
+            open_loop=_nullable(open_loop_schema()),
             quarantined={"type": "array", "items": TEXT},
             sha256=TEXT,
         ),
