@@ -85,8 +85,8 @@ def _agreement() -> dict[str, Any]:
         top1_correct=_nullable(FLAG),
         trial_layer=_nullable(_object(**dict.fromkeys(layered, band))),
         policy_layer=_nullable(
-            _object(pearson_interval=INTERVAL, permutation=permutation, drop_one=left_out, drop_one_mmrv=INTERVAL)
-        ), drop_one=by_policy, drop_one_mmrv=by_policy),
+            _object(pearson_interval=INTERVAL, permutation=permutation, drop_one=left_out, drop_one_mmrv=INTERVAL),
+        ),
         noise_ceiling=_nullable(_object(pearson=band, mmrv=band)),
         paired=_nullable(_object(phi=SOME_NUMBER, paired_episodes=COUNT, false_successes=COUNT, missed=COUNT)),
     )
