@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.evaluate import Clock, Episode, Round, World, evaluate, judge_missing, missing, missing_rounds, roll_out, timed
+from worldsim.experiments.drift import measure_drift
 from worldsim.experiments.probing import probe_of, probe_setting
 from worldsim.experiments.provenance import command_of, machine, versions
 from worldsim.experiments.schema import EvaluateConfig
@@ -19,6 +20,7 @@ from worldsim.report.probe import probe_path
 from worldsim.report.run_folder import RunFolder
 from worldsim.types import Trajectory
 
+NOT_PLAYED = ("policies", "episodes", "run", "retry", "report", "workers", "drift")  # keys that do not say how an episode is played
 BATCHES = 4  # in a round of imagined episodes: lanes that end early are refilled within it, and a killed run plays at most one again
 
 
@@ -37,6 +39,8 @@ def run(config: EvaluateConfig) -> Path:
         _imagine(folder, setting, config)
         if config.truth:
             _run_truth(folder, setting, config)
+        if config.drift:
+            measure_drift(folder, setting, config)
         if config.probe:
             _run_probe(folder, setting, config)
         finish(folder, report=config.report)
@@ -71,10 +75,17 @@ def _record(config: EvaluateConfig, setting: Setting, path: Path) -> dict[str, A
         "identity": setting.identity,
         "policies": setting.facts,
         "planned": len(before | {episode.id for episode in setting.planned}),
+        "settings": _settings(config),
+        "specs": setting.specs,
         "command": command_of("evaluate", config),
         "versions": versions(),
         "machine": machine(),
     }
+
+
+def _settings(config: EvaluateConfig) -> dict[str, Any]:
+    """How episodes are played, for playing one again. Unset keys stay away, so that an earlier session's stand."""
+    return {key: value for key, value in vars(config).items() if key not in NOT_PLAYED and value is not None}
 
 
 def _imagine(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> None:
@@ -108,7 +119,13 @@ def _run_probe(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> N
     """What must fail, played and judged like everything else, in a run folder inside the run's."""
     probe = probe_of(folder, setting, config)
     probing = probe_setting(probe, setting, config)
-    record = {"identity": setting.identity, "policies": probe.facts, "left_out": probe.left_out, "planned": len(probing.planned)}
+    record = {
+        "identity": setting.identity,
+        "policies": probe.facts,
+        "left_out": probe.left_out,
+        "planned": len(probing.planned),
+        "settings": _settings(config),
+    }
     with RunFolder.open(probe_path(folder), record) as inner:
         if config.retry:
             inner.put_aside_broken()

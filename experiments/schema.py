@@ -94,7 +94,7 @@ VERBS = {
         Verb("train-policy", TrainPolicyConfig, "Clone a policy from recorded episodes."),
         Verb("train-verifier", TrainVerifierConfig, "Train a judge of success on recorded episodes."),
         Verb("evaluate", EvaluateConfig, "Let policies act in a world model, judge them and rank them."),
-        Verb("replay", ReplayConfig, "Feed recorded actions to a world model and compare it with what happened."),
+        Verb("replay", ReplayConfig, "Play an episode of a run again, or recorded actions in a world model, and compare.", ("run",)),
         Verb("evaluate-video", EvaluateVideoConfig, "Measure predicted video by a published protocol: PSNR, SSIM, LPIPS, FVD, FID."),
         Verb("score", ScoreConfig, "Judge a run again and rebuild its results and report.", ("run",)),
         Verb("label", LabelConfig, "Label clips of a run by hand, blind, on a page of this machine; say how far raters agree.", ("run",)),

@@ -33,17 +33,26 @@ class EvaluateConfig(ModelKeys):
         least=0,
     )
     probe_policy: Any = option(None, "the probe's untrained policy; null is the shipped begin, where it fits")
+    drift: int = option(
+        0,
+        "true episodes of the run, or else recordings of the task, whose actions are replayed open loop: picture quality by step",
+        least=0,
+    )
     retry: bool = option(default=False, meaning="play again the episodes that a broken world or an unreachable policy left unscored")
     report: bool = option(default=True, meaning="write report/index.html with figures and videos")
 
 
 @dataclass
 class ReplayConfig(ModelKeys):
-    """Keys of `worldsim replay`."""
+    """Keys of `worldsim replay`, for an episode of a run (run, episode) or for recordings (data)."""
 
-    world_model: str = option("drawer", "name or checkpoint of the world model to act in")
-    data: str = option(REQUIRED, "folder of recorded episodes whose actions are replayed")
-    episodes: int = option(100, "number of episodes to replay", least=1)
+    run: str | None = option(None, "run folder of the episode to play again: the policy acts again from its start and seed")
+    episode: str | None = option(None, "id of that episode, or as much of its beginning as no other id shares")
+    data: str | None = option(None, "instead: folder of recorded episodes whose actions are replayed, open loop")
+    world_model: str | None = option(
+        None, "name or checkpoint of the world model; null is the run's own, for recordings drawer. Another asks what it would have shown"
+    )
+    episodes: int = option(100, "number of recordings to replay", least=1)
     verifier: Any = option(
         None, "judge of the last predicted frame, compared with recorded states; null takes the world model's own, else classifier"
     )
@@ -53,8 +62,11 @@ class ReplayConfig(ModelKeys):
     )
     seed: int = option(0, SEED, least=0)
     batch: int = option(25, "episodes stepped together", least=1)
-    out: str | None = option(None, "folder for the numbers and the videos, may be a run folder; null prints only")
-    device: str = option("cpu", CPU_OR_CUDA)
+    out: str | None = option(
+        None,
+        "folder for numbers and videos; null is RUN/replays for an episode, and prints only for recordings, where it may be a run folder",
+    )
+    device: str | None = option(None, f"{CPU_OR_CUDA}; null is the run's own, for recordings cpu")
     threads: int = option(0, THREADS, least=0)
 
 
@@ -208,7 +220,9 @@ class ServePolicyConfig:
 
 @dataclass
 class DoctorConfig:
-    """`worldsim doctor` takes no keys."""
+    """Keys of `worldsim doctor`."""
+
+    out: str | None = option(None, "JSON file for a bug report, without names of people and machines; null prints only")
 
 
 @dataclass

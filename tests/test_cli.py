@@ -1,4 +1,4 @@
-"""The command line: what it prints, what it refuses in one line, and what it leaves unloaded. Also `doctor` and `status`."""
+"""The command line: what it prints, what it refuses in one line, and what it leaves unloaded. Also `status`."""
 
 import errno
 import importlib.util
@@ -15,11 +15,10 @@ import pytest
 import yaml
 
 import worldsim
-from worldsim.data.files import sha256_of, write_json
 from worldsim.data.trajectory_file import write_trajectory
 from worldsim.errors import DamagedFile, InvalidInput, MissingDependency, RunMismatch, UnknownName
-from worldsim.experiments import cli, doctor, status
-from worldsim.experiments.schema import REQUIRED, VERBS, DoctorConfig, ImportConfig, ReplayConfig
+from worldsim.experiments import cli, status
+from worldsim.experiments.schema import REQUIRED, VERBS, ImportConfig, ReplayConfig
 from worldsim.types import Trajectory
 
 HEAVY = ("torch", "hydra", "mujoco", "matplotlib", "tensorflow", "diffusers")
@@ -209,7 +208,7 @@ def test_leading_keys_may_go_without_names(monkeypatch):
         (["evaluate", "--report", "no"], 'got "no"'),
         (["status", "runs/x", "y"], "expected key=value"),
         (["weights", "convrt"], 'did you mean "convert"?'),
-        (["doctor", "x=1"], "takes no keys"),
+        (["doctor", "x=1"], "no key"),
         (["evaluate", "episodes=many"], 'episodes takes int, got "many"'),
         (["evaluate", "episodes=1.5"], "episodes takes int"),
         (["evaluate", "episodes="], "episodes takes int"),
@@ -281,54 +280,6 @@ def test_a_closed_pipe_is_quiet(unbuffered):
         done = subprocess.run(program, stdout=out, stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": unbuffered}, timeout=60)
     assert done.stderr == b""
     assert done.returncode == 1
-
-
-def by_name(findings) -> dict:
-    return {finding.what: finding for finding in findings}
-
-
-def test_doctor_finds_what_is_installed(capsys):
-    assert by_name(doctor._base_packages())["numpy"] == doctor.Finding("numpy", np.__version__)
-    assert by_name(doctor._optional_packages())["pytest (test)"].found == pytest.__version__
-    assert by_name(doctor._disk())["disk"].found.endswith("free here")
-
-
-def test_doctor_says_what_to_type_when_no_opengl_loads():
-    none = by_name(doctor._gl(loads=lambda name: False))
-    assert none["OpenGL (OSMesa)"].state == "bad"
-    assert none["OpenGL (OSMesa)"].fix.endswith("libosmesa6")
-    one = by_name(doctor._gl(loads=lambda name: name == "EGL"))
-    assert (one["OpenGL (EGL)"].state, one["OpenGL (OSMesa)"].state) == ("good", "note")
-
-
-def test_doctor_reads_processor_flags(tmp_path):
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text("flags\t\t: fpu avx512_bf16 sse\n")
-    assert [finding.found for finding in doctor._bfloat16(str(cpuinfo))] == ["avx512_bf16"]
-    cpuinfo.write_text("flags\t\t: fpu avx2\n")
-    assert [finding.state for finding in doctor._bfloat16(str(cpuinfo))] == ["note"]
-
-
-def test_doctor_lists_weights_and_misses_them(tmp_path):
-    assert [finding.state for finding in doctor._weights(tmp_path)] == ["bad"]
-    (tmp_path / "drawer").mkdir()
-    (tmp_path / "drawer" / "model.safetensors").write_bytes(b"weights")
-    write_json(tmp_path / "drawer" / "config.json", {"sha256": sha256_of(tmp_path / "drawer" / "model.safetensors")})
-    assert list(doctor._weights(tmp_path)) == [doctor.Finding("weights drawer", "7 B")]
-    (tmp_path / "drawer" / "model.safetensors").write_bytes(b"weighty")
-    assert [(finding.found, finding.state) for finding in doctor._weights(tmp_path)] == [("missing or damaged", "bad")]
-
-
-def test_doctor_prints_its_table_and_fails_on_what_is_missing(monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "examine", lambda: [doctor.Finding("spoon", "none [here]", "bad", "type [x]")])
-    assert cli.main(["doctor"]) == 1
-    out, err = capsys.readouterr()
-    assert "none [here]" in out
-    assert "type [x]" in out
-    assert err.startswith("worldsim: missing: spoon")
-    monkeypatch.setattr(doctor, "examine", lambda: [doctor.Finding("spoon", "silver")])
-    doctor.run(DoctorConfig())
-    assert "ok" in capsys.readouterr().out
 
 
 @pytest.fixture

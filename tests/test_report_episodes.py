@@ -166,7 +166,7 @@ def complete(run):
     loop = {"psnr": [30.0, 25.0], "copy_psnr": [28.0, 20.0], "steps": [1, 2], "episodes": 3}
     (run.path / "open_loop.json").write_text(json.dumps(loop))
     cases = [(Verdict(float(said)), bool(true)) for said, true in [(1, 1)] * 20 + [(0, 0)] * 19 + [(1, 0)]]
-    add_calibration(run, "classifier", against_human(cases, (15, 25), 0, level=0.95))
+    add_calibration(run, "classifier", against_human(cases, (25, 35), 0, level=0.95))
     stated = {"rubric": "shut within 2 cm", "selection": "the last", "controller": "joint impedance", "training": "4500 <episodes>"}
     (run.path / "checklist.yaml").write_text("".join(f"{key}: {value}\n" for key, value in stated.items()))
 

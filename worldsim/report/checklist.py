@@ -58,7 +58,9 @@ def checklist(run: RunFolder, results: Mapping[str, Any], outcomes: Sequence[Out
 def _item(facts: Facts, stated: str, asks: str, answer: Callable[[Facts], str] | None, advice: str, *, key: str) -> Item:
     found = [answer(facts) if answer else "", f"Stated by the authors: {stated}" if stated else ""]
     how = (
-        advice.replace("RUN", facts.path) if advice else f"write a line such as {key}: ... into {facts.path}/{STATED}, then worldsim score"
+        advice.replace("RUN", facts.path)
+        if advice
+        else f"write a line such as {key}: ... into {facts.path}/{STATED}, then type worldsim score {facts.path}"
     )
     return Item(key, asks, " ".join(part for part in found if part), how)
 
@@ -149,9 +151,13 @@ def _fidelity(facts: Facts) -> str:
     if not loop or not loop["psnr"]:
         return ""
     return (
-        f"{loop['episodes']} recordings replayed: PSNR {number(loop['psnr'][0], 2)} dB at the first imagined step, copying "
+        f"{loop['episodes']} episodes replayed{_source(loop)}: PSNR {number(loop['psnr'][0], 2)} dB at the first imagined step, copying "
         f"{number(loop['copy_psnr'][0], 2)} dB."
     )
+
+
+def _source(loop: Mapping[str, Any]) -> str:
+    return f" from {loop['data']}" if loop.get("data") else ""
 
 
 def _drift(facts: Facts) -> str:
@@ -172,7 +178,9 @@ def _optimism(facts: Facts) -> str:
     return f"{found['successes']} of {found['scored']} called a success, {number(found['success_rate'])} {span(found['interval'])}."
 
 
-REPLAY = "type worldsim replay data=FOLDER out=RUN with recordings that the model was not trained on, then worldsim score run=RUN"
+REPLAY = (
+    "type worldsim evaluate drift=25 run=RUN with the run's other keys, or worldsim replay data=FOLDER out=RUN, then worldsim score RUN"
+)
 ITEMS: tuple[tuple[str, str, Callable[[Facts], str] | None, str], ...] = (
     ("rubric", "Success rule with its rubric", None, ""),
     ("judge", "Who or what judged: model, prompt, version", _judge, "evaluate with a judge: worldsim evaluate verifier=NAME"),
@@ -180,7 +188,7 @@ ITEMS: tuple[tuple[str, str, Callable[[Facts], str] | None, str], ...] = (
         "humans",
         "Agreement of the judge with people on a blind sample",
         _humans,
-        "type worldsim label run=RUN, then worldsim calibrate run=RUN against=human",
+        "type worldsim label RUN, then worldsim calibrate RUN --against human",
     ),
     ("starts", "Initial conditions and how they were controlled", _starts, "play episodes: worldsim evaluate run=RUN"),
     ("trials", "Trials per policy and task, seeds, exclusions", _trials, "play episodes: worldsim evaluate run=RUN"),

@@ -14,7 +14,7 @@ CAPTIONS = {
     "bland-altman": "Difference of the rates against their mean, with the bias and the limits of agreement: what r does not show.",
     "posteriors": "What the counts say of each policy's rate: Beta(1 + k, 1 + n - k), median and middle 95 %, letters at the right.",
     "reliability": "Of the episodes with about this score, this share is a true success; bars are Wilson intervals, numbers are episodes.",
-    "horizon": "Recorded actions replayed: picture quality by imagined step, against copying the last real frame.",
+    "horizon": "Recorded actions replayed: picture quality by imagined step, against copying the last real frame; bands are 95 % intervals over episodes.",
 }
 
 

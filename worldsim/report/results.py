@@ -11,7 +11,8 @@ from worldsim.data.files import write_json
 from worldsim.errors import DamagedFile
 from worldsim.report.calibration import best_block, corrected_by
 from worldsim.report.judges import judge_rows
-from worldsim.report.layers import policy_layer
+from worldsim.report.layers import line, policy_layer, trial_layer
+from worldsim.report.open_loop import open_loop_path
 from worldsim.report.outcomes import Outcome, Pair, outcome_matrix, pairs, read_outcomes, select
 from worldsim.report.probe import read_probe
 from worldsim.report.result_tables import result_tables
@@ -126,8 +127,8 @@ def _agreement(outcomes: list[Outcome], policies: list[dict[str, Any]]) -> dict[
     return {
         "policies": len(both),
         **rate_agreement(**rates),
-        "line": None,
-        "trial_layer": None,
+        "line": line(**rates),
+        "trial_layer": trial_layer(both, LEVEL),
         "policy_layer": policy_layer(names, **rates, level=LEVEL),
         **_pair_agreement(paired),
         "intervals": {name: list(interval) if interval else None for name, interval in intervals.items()},
@@ -188,12 +189,12 @@ def _throughput(sessions: list[dict[str, Any]]) -> dict[str, Any]:
     total = sum(seconds.values())
     per_second = {key: sum(session[key] for session in sessions) / total if total else None for key in ("rollouts", "frames")}
     hourly = None if per_second["rollouts"] is None else 3600 * per_second["rollouts"]
-    lanes = sessions[-1].get("lanes") if sessions else None
+    lanes = next((session["lanes"] for session in reversed(sessions) if session.get("lanes")), None)
     return {"rollouts_per_hour": hourly, "frames_per_second": per_second["frames"], "lanes_per_call": lanes, "seconds": seconds}
 
 
 def _open_loop(run: RunFolder) -> dict[str, Any] | None:
-    file = run.path / "open_loop.json"
+    file = open_loop_path(run)
     if not file.exists():
         return None
     try:

@@ -58,18 +58,18 @@ def refuse_another_run(path: Path, held: dict[str, Any], given: dict[str, Any]) 
         RunMismatch: another identity, or another policy under a name that the run already has; one line with the first key
             that differs.
     """
-    found = _difference("", held["identity"], given["identity"]) or _policy_difference(held.get("policies"), given.get("policies"))
+    found = difference("", held["identity"], given["identity"]) or _policy_difference(held.get("policies"), given.get("policies"))
     if found:
         key, old, new = found
-        raise RunMismatch(f"given {key} {_shown(new)}, but {path} was made with {_shown(old)}; use another run=PATH or the same value")
+        raise RunMismatch(f"given {key} {shown(new)}, but {path} was made with {shown(old)}; use another run=PATH or the same value")
 
 
-def _difference(prefix: str, held: Any, given: Any) -> tuple[str, Any, Any] | None:
-    """The first key, dotted, at which two configs differ, with both values."""
+def difference(prefix: str, held: Any, given: Any) -> tuple[str, Any, Any] | None:
+    """The first key, dotted, at which two configs differ, with both values: MISSING where one has none."""
     if not (isinstance(held, dict) and isinstance(given, dict)):
         return None if held == given else (prefix, held, given)
     for key in dict.fromkeys([*held, *given]):
-        found = _difference(f"{prefix}.{key}".lstrip("."), held.get(key, MISSING), given.get(key, MISSING))
+        found = difference(f"{prefix}.{key}".lstrip("."), held.get(key, MISSING), given.get(key, MISSING))
         if found:
             return found
     return None
@@ -79,10 +79,11 @@ def _policy_difference(held: Any, given: Any) -> tuple[str, Any, Any] | None:
     if not (isinstance(held, dict) and isinstance(given, dict)):
         return None
     shared = [name for name in held if name in given]
-    return _difference("policies", {name: held[name] for name in shared}, {name: given[name] for name in shared})
+    return difference("policies", {name: held[name] for name in shared}, {name: given[name] for name in shared})
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value of a config for an error line."""
     return "nothing" if value is MISSING else json.dumps(value)
 
 

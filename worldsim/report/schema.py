@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from worldsim.report.open_loop import open_loop_schema
+
 SCHEMA_VERSION = 3
 READABLE = (1, 2, 3)  # only what all have is read: 2 adds calibration, corrected rates, judges and the probe, 3 the line and the two layers
 
@@ -36,7 +38,7 @@ def results_schema() -> dict[str, Any]:
             calibration=_nullable(_calibration()),
             judges={"type": "array", "items": _judge()},
             probe=_nullable(_probe()),
-            open_loop=_nullable(ANY_OBJECT),
+            open_loop=_nullable(open_loop_schema()),
             quarantined={"type": "array", "items": TEXT},
         ),
     }

@@ -34,7 +34,8 @@ def warnings_of(results: Mapping[str, Any]) -> list[str]:
     found += carried(agreement) if agreement else []
     found += judge_notes(results)
     found += [*(results["calibration"] or {"warnings": ()})["warnings"], *correction_notes(results)]
-    found += [f"Unscored because they broke off: {count} ({fault})." for fault, count in results["faults"].items()]
+    for fault, count in results["faults"].items():
+        found.append(f"Unscored because they broke off: {count} {'episode' if count == 1 else 'episodes'} ({fault}).")
     if results["quarantined"]:
         found.append(f"Damaged episode files put aside and not counted: {', '.join(results['quarantined'])}.")
     leak = results["world_model"]["leak"] or {}

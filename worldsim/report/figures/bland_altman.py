@@ -25,7 +25,7 @@ def bland_altman(rows: Sequence[Row]) -> Figure:
     """One point per policy that has both rates; lines at no difference, at the bias, and at the limits of agreement."""
     both = [row for row in rows if row.paired]
     points = [(row.name, (row.simulated.rate + row.real.rate) / 2, row.simulated.rate - row.real.rate) for row in both]
-    figure, axes = plot(5.8, 3.9)
+    figure, axes = plot(4.8, 3.5)
     axes.axhline(0, color=MUTED, linewidth=1)
     limits = limits_of_agreement(rows)
     for value, label, color in zip(limits or (), ("bias", "-1.96 sd", "+1.96 sd"), (SECOND, MUTED, MUTED), strict=False):

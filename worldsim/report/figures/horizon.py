@@ -16,7 +16,7 @@ def horizon(open_loop: Mapping[str, Any]) -> Figure:
         open_loop: `steps`, `psnr` and `copy_psnr`, one number per step; where `psnr_interval` and `copy_psnr_interval` are there
             ([low, high] per step, null at a step that one recording reaches), they are drawn as bands.
     """
-    figure, axes = plot(6.0, 3.4)
+    figure, axes = plot(4.8, 3.0)
     for key, label, color in (("psnr", "world model", ACCENT), ("copy_psnr", "copying the last frame", SECOND)):
         axes.plot(open_loop["steps"], open_loop[key], color=color, linewidth=1.8, label=label)
         bands = open_loop.get(f"{key}_interval")

@@ -13,7 +13,7 @@ from worldsim.report.figures.style import ACCENT, INK, MUTED, RATES, SECOND, pla
 
 GRID = np.linspace(0, 1, 161)
 HALF = 0.42  # height of half a violin, where the distance of two policies is 1
-TALL, LEAST = 0.55, 1.6  # inches per policy, and in all
+TALL, LEAST = 0.46, 1.4  # inches per policy, and in all
 
 
 def posteriors(rows: Sequence[Row]) -> Figure:
@@ -21,7 +21,7 @@ def posteriors(rows: Sequence[Row]) -> Figure:
 
     Sides whose counts are not known stay empty. The letters of each policy stand at the right.
     """
-    figure, axes = plot(6.4, LEAST + TALL * len(rows))
+    figure, axes = plot(4.7, LEAST + TALL * len(rows))
     for place, row in enumerate(rows):
         for estimate, color, side in ((row.simulated, ACCENT, -1), (row.real, SECOND, 1)):
             if estimate and estimate.counted:

@@ -10,7 +10,7 @@ from worldsim.report.figures.style import INK, POINTS, arms, plot, unit_square
 
 def reliability_curve(block: Mapping[str, Any]) -> Figure:
     """One point per bin of a calibration, with its interval and its number of episodes, and the line of honest probabilities."""
-    figure, axes = plot(4.6, 4.4)
+    figure, axes = plot(4.2, 4.0)
     unit_square(axes, "score of the judge", "share that is a true success")
     for each in block["bins"]:
         x, y = each["mean_score"], each["share_true"]

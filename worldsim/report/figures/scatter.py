@@ -12,7 +12,7 @@ from worldsim.report.figures.style import POINTS, arms, plot, unit_square
 
 def scatter(rows: Sequence[Row]) -> Figure:
     """One point per policy that has both rates."""
-    figure, axes = plot(5.0, 4.8)
+    figure, axes = plot(4.5, 4.3)
     draw_scatter(axes, rows)
     name_points(figure, axes, rows)
     return figure
