@@ -235,7 +235,11 @@ def published_table(comparison: Mapping[str, Any]) -> Table:
 def _permutation(test: Mapping[str, Any] | None) -> tuple[str, str, str]:
     if test is None:
         return "–", "", ""
-    return number(test["p_value"], 4), "", f"{test['hits']} of {test['orders']}{'' if test['exact'] else ' random'} orders"
+    return (
+        "<.0001" if test["p_value"] < 1e-4 else number(test["p_value"], 4),
+        "",
+        f"{test['hits']} of {test['orders']}{'' if test['exact'] else ' random'} orders",
+    )
 
 
 def more_trials_table(block: Mapping[str, Any]) -> Table:

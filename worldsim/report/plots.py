@@ -14,7 +14,8 @@ CAPTIONS = {
     "bland-altman": "Difference of the rates against their mean, with the bias and the limits of agreement: what r does not show.",
     "posteriors": "What the counts say of each policy's rate: Beta(1 + k, 1 + n - k), median and middle 95 %, letters at the right.",
     "reliability": "Of the episodes with about this score, this share is a true success; bars are Wilson intervals, numbers are episodes.",
-    "horizon": "Recorded actions replayed: picture quality by imagined step, against copying the last real frame; bands are 95 % intervals over episodes.",
+    "horizon": "Recorded actions replayed: picture quality by imagined step, against copying the last real frame; bands are 95 % intervals "
+    "over episodes.",
 }
 
 
@@ -29,7 +30,7 @@ class Plot:
 
 def write_plots(results: Mapping[str, Any], report: Path) -> dict[str, Plot]:
     """Draw what the results allow and write report/figures/NAME.pdf and .png; by name."""
-    return {name: _written(name, figure, report) for name, figure in _drawn(results).items()}
+    return {name: write_plot(name, figure, CAPTIONS[name], report) for name, figure in _drawn(results).items()}
 
 
 def rows_of(results: Mapping[str, Any]) -> list[figures.Row]:
@@ -48,9 +49,10 @@ def _drawn(results: Mapping[str, Any]) -> dict[str, Any]:
     return drawn | ({"horizon": figures.horizon(results["open_loop"])} if results["open_loop"] else {})
 
 
-def _written(name: str, figure: Any, report: Path) -> Plot:
+def write_plot(name: str, figure: Any, caption: str, report: Path) -> Plot:
+    """One figure for a page in `report`: its SVG, and its files in figures/."""
     files = {"PDF": f"{FOLDER}/{name}.pdf", "PNG": f"{FOLDER}/{name}.png"}
     for form, content in (("PDF", figures.pdf_of(figure)), ("PNG", figures.png_of(figure))):
         with written_whole(report / files[form]) as aside:
             aside.write_bytes(content)
-    return Plot(figures.svg_of(figure, name, CAPTIONS[name]), CAPTIONS[name], files)
+    return Plot(figures.svg_of(figure, name, caption), caption, files)
