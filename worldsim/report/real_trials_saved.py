@@ -31,11 +31,7 @@ def _powered(paired: Paired, level: float) -> dict[str, Any]:
     if not paired.extra:
         return found | nothing | {"reason": "no imagined episode is left without a real twin; imagine more starts than were tried for real"}
     if len(paired.real) < FEWEST:
-        return (
-            found
-            | nothing
-            | {"reason": f"of some policies there are fewer than {FEWEST} pairs, too few to know how alike they end"}
-        )
+        return found | nothing | {"reason": f"of some policies there are fewer than {FEWEST} pairs, too few to know how alike they end"}
     trials, alike = len(paired.real), phi(paired.simulated, paired.real)
     powered = prediction_powered_wilson(paired.real, paired.simulated, paired.extra, level)
     return found | {

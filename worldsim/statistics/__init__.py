@@ -27,7 +27,14 @@ from worldsim.statistics.correction import (
     judge_rates_by_verdict,
 )
 from worldsim.statistics.few_policies import PermutationTest, drop_one, fisher_z_interval, permutation_test
-from worldsim.statistics.intervals import Interval, clopper_pearson_interval, jeffreys_interval, student_interval, wilson_interval
+from worldsim.statistics.intervals import (
+    Interval,
+    clopper_pearson_interval,
+    jeffreys_interval,
+    posterior_interval,
+    student_interval,
+    wilson_interval,
+)
 from worldsim.statistics.line import Line, regression_line
 from worldsim.statistics.planning import (
     MoreTrials,
@@ -120,6 +127,7 @@ __all__ = [
     "pearson",
     "permutation_test",
     "phi",
+    "posterior_interval",
     "power_of_difference",
     "prediction_powered_bounds",
     "prediction_powered_rate",

@@ -57,7 +57,7 @@ def scores(values: Sequence[float], low: float = 0.0, high: float = 1.0) -> np.n
         InvalidInput: values out of range or in no list, or none that is scored.
     """
     x = np.asarray(values, dtype=float)
-    x = x[~np.isnan(x)]
-    if x.ndim != 1 or not len(x) or not ((x >= low) & (x <= high)).all():
+    flat, x = x.ndim == 1, x[~np.isnan(x)]
+    if not flat or not len(x) or not ((x >= low) & (x <= high)).all():
         raise InvalidInput(f"{len(x)} scores, expected at least one, each from {low:g} to {high:g}; NaN is unscored")
     return x

@@ -66,6 +66,19 @@ def jeffreys_interval(successes: int, trials: int, level: float = 0.95) -> Inter
     return Interval(low, high)
 
 
+def posterior_interval(successes: int, trials: int, level: float = 0.95) -> Interval:
+    """The central interval of the posterior under a uniform prior: quantiles of Beta(k+1, n-k+1). What the violins of a report show.
+
+    With 0 or all successes it leaves out the observed rate itself.
+
+    Raises:
+        InvalidInput: counts or a level out of range.
+    """
+    tail = _tail(successes, trials, level)
+    shape = successes + 1, trials - successes + 1
+    return Interval(float(beta.ppf(tail, *shape)), float(beta.isf(tail, *shape)))
+
+
 def student_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """Student's interval for the mean of a few independent values, such as one per training seed: mean plus or minus t * sd / sqrt(n).
 

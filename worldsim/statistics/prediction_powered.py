@@ -78,9 +78,10 @@ def prediction_powered_wilson(
     check_level(level)
     y, f, extra = (*scored_pairs(real, paired_simulated), scores(extra_simulated))
     everything, ratio = np.concatenate([f, extra]), len(y) / len(extra)
-    r, scale = _shrunk_correlation(y, f), everything.std() / y.std() if y.std() > 0 else np.inf
+    r = _shrunk_correlation(y, f)
+    scale = everything.std() / y.std() if r > 0 else 1.0
     weight = min(r / scale / (1 + ratio), 1.0)
-    left = 1 - 2 * weight * scale * r + (weight * scale) ** 2 * (1 + ratio) if weight > 0 else 1.0
+    left = 1 - 2 * weight * scale * r + (weight * scale) ** 2 * (1 + ratio)
     value = min(max(float(y.mean() + weight * (extra.mean() - f.mean())), 0.0), 1.0)
     trials = len(y) / left
     return Estimate(value, *wilson_interval(value * trials, trials, level), weight)

@@ -7,14 +7,14 @@ rates are, if that is true. One bettor runs in each direction.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, isnan
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import xlog1py, xlogy
 
 from worldsim.errors import InvalidInput
-from worldsim.statistics.checks import check_level, scored_pairs
+from worldsim.statistics.checks import check_level
 
 CONTINUE, FIRST, SECOND = "continue", "first better", "second better"
 
@@ -117,9 +117,11 @@ class SequentialComparison:
         Raises:
             InvalidInput: sides of different length, or outcomes other than 0, 1 and NaN.
         """
+        if len(first) != len(second):
+            raise InvalidInput(f"{len(first)} and {len(second)} outcomes, expected one of each per pair")
         state = self
-        for pair in zip(*scored_pairs(first, second), strict=True):
-            state = state.after(*pair)
+        for x, y in zip(first, second, strict=True):
+            state = state if isnan(x) or isnan(y) else state.after(x, y)
         return state
 
     def advice(self) -> Advice:

@@ -3,38 +3,54 @@
 For policies that shared their starts, `mcnemar_exact` and `paired_bootstrap` know more.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from scipy.special import betaln
 from scipy.stats import barnard_exact, boschloo_exact
 
+from worldsim.errors import InvalidInput
+from worldsim.registry import did_you_mean
 from worldsim.statistics.checks import check_counts
+from worldsim.statistics.exact_region import enumerated_p_value, z_test
 from worldsim.statistics.intervals import Interval, wilson_interval
 
+ALTERNATIVES = ("two-sided", "less", "greater")
+SCIPY_UP_TO, EXACT_UP_TO = 100, 1000  # trials of either policy
 
-def barnard(first: tuple[int, int], second: tuple[int, int]) -> float:
-    """Two-sided p value of Barnard's unconditional exact test for "both succeed equally often"; stronger than Fisher's at small n.
 
-    By scipy: the pooled statistic, maximised over the common rate (Barnard 1947). Where all trials end alike p is 1.
+def barnard(first: tuple[int, int], second: tuple[int, int], alternative: str = "two-sided") -> float:
+    """The p value of Barnard's unconditional exact test for "both succeed equally often"; stronger than Fisher's at small n.
+
+    The pooled z statistic, its tail maximised over the common rate (Barnard 1947). By scipy; two-sided above 100 trials of either policy,
+    where scipy takes seconds, by `enumerated_p_value`, and above 1000 by its normal limit. scipy overlooks some ties and then says a
+    slightly smaller p: of 805 tables of 5 to 15 trials in 89, with another verdict at 5 % in 2 (.048 for .051). Where all trials end
+    alike p is 1.
 
     Args:
         first: (successes, trials).
         second: (successes, trials).
+        alternative: "two-sided"; or, fixed before looking, "less" or "greater": what the first rate may be, set beside the second.
 
     Raises:
-        InvalidInput: counts out of range.
+        InvalidInput: counts out of range, or an unknown alternative.
     """
-    table = _table(first, second)
-    return 1.0 if table.any(axis=1).sum() < 2 else float(min(barnard_exact(table).pvalue, 1.0))
+    most = max(first[1], second[1])
+    if most <= SCIPY_UP_TO or alternative != "two-sided":
+        return _p_value(barnard_exact, first, second, alternative)
+    for counts in (first, second):
+        check_counts(*counts)
+    return z_test(first, second) if most > EXACT_UP_TO else enumerated_p_value(first, second)
 
 
-def boschloo(first: tuple[int, int], second: tuple[int, int]) -> float:
-    """Two-sided p value of Boschloo's unconditional exact test, uniformly stronger than Fisher's (Boschloo 1970; by scipy).
+def boschloo(first: tuple[int, int], second: tuple[int, int], alternative: str = "two-sided") -> float:
+    """The p value of Boschloo's unconditional exact test, uniformly stronger than Fisher's (Boschloo 1970; by scipy).
 
     Raises:
         InvalidInput: as `barnard`.
     """
-    table = _table(first, second)
-    return 1.0 if table.any(axis=1).sum() < 2 else float(min(boschloo_exact(table).pvalue, 1.0))
+    return _p_value(boschloo_exact, first, second, alternative)
 
 
 def newcombe_interval(first: tuple[int, int], second: tuple[int, int], level: float = 0.95) -> Interval:
@@ -67,8 +83,12 @@ def probability_better(first: tuple[int, int], second: tuple[int, int]) -> float
     return float(min(np.exp(terms).sum(), 1.0))
 
 
-def _table(first: tuple[int, int], second: tuple[int, int]) -> np.ndarray:
-    """Rows success and failure, columns the policies, as scipy wants it."""
+def _p_value(test: Callable[..., Any], first: tuple[int, int], second: tuple[int, int], alternative: str) -> float:
+    if alternative not in ALTERNATIVES:
+        raise InvalidInput(f'unknown alternative "{alternative}"; {did_you_mean(alternative, ALTERNATIVES)}')
     for counts in (first, second):
         check_counts(*counts)
-    return np.array([[k for k, _ in (first, second)], [n - k for k, n in (first, second)]])
+    table = np.array([[k for k, _ in (first, second)], [n - k for k, n in (first, second)]])
+    if table.any(axis=1).sum() < 2:  # all trials end alike
+        return 1.0
+    return float(min(test(table, alternative=alternative).pvalue, 1.0))
