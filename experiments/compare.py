@@ -1,6 +1,6 @@
 """`worldsim compare`: simulated success rates of runs (or of published simulators) beside real ones, and how far they agree."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,33 @@ def run(config: CompareConfig) -> None:
         write_json(Path(config.out).with_suffix(".schema.json"), comparison_schema())
         write_json(config.out, document)
     _print(document, config.out)
+    if config.report:
+        _report(document, pairs, Path(config.report))
+
+
+def _report(document: Mapping[str, Any], pairs: Sequence[tuple[Simulated, Real]], folder: Path) -> None:
+    """Write the page into this folder and say where it is."""
+    from worldsim.report.comparison_page import write_comparison_page
+
+    twins = [list(_twins(comparison, *pair)) for comparison, pair in zip(document["comparisons"], pairs, strict=True)]
+    page = write_comparison_page(document, twins, folder)
+    _console().print(f"report: {page}", markup=False, soft_wrap=True)
+
+
+def _twins(comparison: Mapping[str, Any], simulated: Simulated, real: Real) -> Iterator[Any]:
+    """Of each policy the first real trial with a film and an imagined episode from its start."""
+    from worldsim.report.comparison_page import Twins
+
+    if not (simulated.folder and real.side.films):
+        return
+    for row in comparison["policies"]:
+        imagined = simulated.trials.episodes["imagined"].get(row["name"], {})
+        filmed = real.side.films.get(row["real_name"], {})
+        first = next(((start, films[0], imagined[start][0]) for start, films in filmed.items() if films[0] and start in imagined), None)
+        if first:
+            start, film, episode = first
+            trajectory = simulated.folder.episode(episode)
+            yield Twins(row["name"], start, real.folder / film, trajectory.frames, trajectory.metadata.get("fps"))
 
 
 def _named(key: str, given: Any, example: str) -> dict[str, str]:

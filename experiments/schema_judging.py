@@ -169,6 +169,7 @@ class CompareConfig:
         None, "also average each policy over the tasks, which mixes them; null never does", choices=("equal_task_mean", "pooled")
     )
     out: str | None = option(None, "file for the numbers as JSON, with its schema beside it; null prints only")
+    report: str | None = option(None, "folder for a page with the tables, figures and clips; null writes none")
 
 
 @dataclass

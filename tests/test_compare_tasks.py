@@ -67,7 +67,7 @@ def test_move_near_has_the_trial_layer_that_was_computed_elsewhere(tmp_path, cap
     policy = comparison["agreement"]["policy_layer"]
     assert policy["pearson_interval"] == pytest.approx([0.146, 0.984], abs=6e-4)
     assert (policy["permutation"]["hits"], policy["permutation"]["orders"]) == (2, 720)
-    assert [min(policy["drop_one"].values()), max(policy["drop_one"].values())] == pytest.approx([0.854, 0.942], abs=6e-4)
+    assert [policy["drop_one"]["low"], policy["drop_one"]["high"]] == pytest.approx([0.854, 0.942], abs=6e-4)
 
 
 def test_runs_find_their_tasks_in_one_file_and_stay_apart(runs, tmp_path, capsys):

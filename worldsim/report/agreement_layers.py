@@ -3,10 +3,11 @@
 Trial layer: the same policies, new trials. Policy layer: new policies, the rates taken as they are. Knows only joined rows of rates.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worldsim import statistics
+from worldsim.report.layers import policy_layer
 from worldsim.report.results import LEVEL, rate_agreement
 
 DRAWS = 20_000
@@ -26,7 +27,7 @@ def agreement_of(rows: Rows) -> dict[str, Any]:
         "slope": line and line.slope,
         "intercept": line and line.intercept,
         "trial_layer": _trial_layer(rows),
-        "policy_layer": _policy_layer(sides, measures["pearson"], [row["name"] for row in rows]),
+        "policy_layer": _policy_layer(sides, [row["name"] for row in rows]),
         "noise_ceiling": _ceiling(rows),
         "paired": None,
     }
@@ -51,21 +52,11 @@ def _trial_layer(rows: Rows) -> dict[str, Any] | None:
     return {name: band._asdict() for name, band in statistics.trial_layer(**counts, level=LEVEL, draws=DRAWS).items()}
 
 
-def _policy_layer(sides: Mapping[str, Sequence[float]], r: float | None, names: Sequence[str]) -> dict[str, Any]:
-    """What other policies might have shown: Fisher's interval of r, all orders of these policies, and each of them left out."""
-    several = len(names) > 1
-    interval = statistics.fisher_z_interval(r, len(names), LEVEL) if several else None
-    return {
-        "pearson_interval": interval and list(interval),
-        "permutation": statistics.permutation_test(**sides)._asdict() if several else None,
-        "drop_one": _left_out(sides, names, statistics.pearson),
-        "drop_one_mmrv": _left_out(sides, names, statistics.mmrv),
-    }
-
-
-def _left_out(sides: Mapping[str, Sequence[float]], names: Sequence[str], measure: Callable[..., float]) -> dict[str, float] | None:
-    left = statistics.drop_one(**sides, measure=measure) if len(names) > 3 else None  # of two policies left over r would be 1 or -1
-    return dict(zip(names, left, strict=True)) if left else None
+def _policy_layer(sides: Mapping[str, Sequence[float]], names: Sequence[str]) -> dict[str, Any] | None:
+    """What other policies might have shown of r, and the range of MMRV with one policy left out; None for a single policy."""
+    layer = policy_layer(names, **sides, level=LEVEL)
+    left = statistics.drop_one(**sides, measure=statistics.mmrv) if len(names) > 3 else None
+    return layer and {**layer, "drop_one_mmrv": left and [min(left), max(left)]}
 
 
 def _ceiling(rows: Rows) -> dict[str, Any] | None:

@@ -72,7 +72,7 @@ def _row() -> dict[str, Any]:
 
 def _agreement() -> dict[str, Any]:
     band = _object(median=NUMBER, low=NUMBER, high=NUMBER)
-    by_policy = {"type": ["object", "null"], "additionalProperties": NUMBER}
+    left_out = _nullable(_object(low=NUMBER, high=NUMBER, without=TEXT))
     permutation = _object(p_value=NUMBER, hits=COUNT, orders=COUNT, exact=FLAG)
     layered = ("pearson", "spearman", "mmrv", "bias", "mean_absolute_error", "regret", "top1_probability")
     return _object(
@@ -84,7 +84,9 @@ def _agreement() -> dict[str, Any]:
         bias=NUMBER,
         top1_correct=_nullable(FLAG),
         trial_layer=_nullable(_object(**dict.fromkeys(layered, band))),
-        policy_layer=_object(pearson_interval=INTERVAL, permutation=_nullable(permutation), drop_one=by_policy, drop_one_mmrv=by_policy),
+        policy_layer=_nullable(
+            _object(pearson_interval=INTERVAL, permutation=permutation, drop_one=left_out, drop_one_mmrv=INTERVAL),
+        ),
         noise_ceiling=_nullable(_object(pearson=band, mmrv=band)),
         paired=_nullable(_object(phi=SOME_NUMBER, paired_episodes=COUNT, false_successes=COUNT, missed=COUNT)),
     )

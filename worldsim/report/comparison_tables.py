@@ -18,6 +18,7 @@ ERRORS = (
     ("mean_absolute_error", "mean absolute error"),
 )
 SIDES = ("simulated", "real")
+NO_LAYER = dict.fromkeys(("pearson_interval", "permutation", "drop_one", "drop_one_mmrv"))
 
 
 def comparison_tables(comparison: Mapping[str, Any]) -> list[Table]:
@@ -113,13 +114,13 @@ def agreement_table(agreement: Mapping[str, Any], level: float) -> Table:
     table.add_column("measure")
     for heading in ("value", f"trial layer ({level:.0%})", "policy layer", "noise ceiling (5% to 95%)"):
         table.add_column(heading, justify="right", no_wrap=True)
-    layer, trials = agreement["policy_layer"], agreement["trial_layer"] or {}
+    layer, trials = agreement["policy_layer"] or NO_LAYER, agreement["trial_layer"] or {}
     rows = [
         ("Pearson r", number(agreement["pearson"]), _range(trials, "pearson"), span(layer["pearson_interval"]), "pearson"),
-        ("  without one policy", "", "", span(_drop_range(layer["drop_one"])), ""),
+        ("  without one policy", "", "", span(layer["drop_one"] and (layer["drop_one"]["low"], layer["drop_one"]["high"])), ""),
         ("  p of it by chance", *_permutation(layer["permutation"]), ""),
         *((label, number(agreement[key]), _range(trials, key), "", "") for key, label in MEASURES),
-        ("MMRV", number(agreement["mmrv"]), _range(trials, "mmrv"), span(_drop_range(layer["drop_one_mmrv"])), "mmrv"),
+        ("MMRV", number(agreement["mmrv"]), _range(trials, "mmrv"), span(layer["drop_one_mmrv"]), "mmrv"),
         ("  worst possible", number(agreement["mmrv_bound"]), "", "", ""),
         *((label, number(agreement[key]), _range(trials, key), "", "") for key, label in ERRORS),
         ("first choice is best", {None: "–", True: "yes", False: "no"}[agreement["top1_correct"]], _chance(trials), "", ""),
@@ -211,7 +212,7 @@ def _task_cells(comparison: Mapping[str, Any]) -> list[str]:
         str(agreement["policies"]),
         number(agreement["pearson"], 4),
         _range(trials, "pearson", 2),
-        span(agreement["policy_layer"]["pearson_interval"], 2),
+        span((agreement["policy_layer"] or NO_LAYER)["pearson_interval"], 2),
         f">{number(ceiling['pearson']['low'], 2)}" if ceiling else "",
         number(agreement["mmrv"], 4),
         _range(trials, "mmrv", 2),
@@ -231,14 +232,14 @@ def published_table(comparison: Mapping[str, Any]) -> Table:
     return table
 
 
-def _drop_range(left: Mapping[str, float] | None) -> tuple[float, float] | None:
-    return (min(left.values()), max(left.values())) if left else None
-
-
 def _permutation(test: Mapping[str, Any] | None) -> tuple[str, str, str]:
     if test is None:
         return "–", "", ""
-    return number(test["p_value"], 4), "", f"{test['hits']} of {test['orders']}{'' if test['exact'] else ' random'} orders"
+    return (
+        "<.0001" if test["p_value"] < 1e-4 else number(test["p_value"], 4),
+        "",
+        f"{test['hits']} of {test['orders']}{'' if test['exact'] else ' random'} orders",
+    )
 
 
 def more_trials_table(block: Mapping[str, Any]) -> Table:

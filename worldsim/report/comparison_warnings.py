@@ -33,11 +33,9 @@ def _few(policies: int) -> Iterator[str]:
 
 
 def _carried(agreement: Mapping[str, Any]) -> Iterator[str]:
-    left = agreement["policy_layer"]["drop_one"]
-    if left:
-        name, value = min(left.items(), key=lambda item: item[1])
-        if agreement["pearson"] - value > CARRIES:
-            yield f"One policy carries r: without {name} it falls from {number(agreement['pearson'])} to {number(value)}."
+    left = (agreement["policy_layer"] or {}).get("drop_one")
+    if left and agreement["pearson"] - left["low"] > CARRIES:
+        yield f"One policy carries r: without {left['without']} it falls from {number(agreement['pearson'])} to {number(left['low'])}."
 
 
 def _ties(rows: Rows, agreement: Mapping[str, Any]) -> Iterator[str]:

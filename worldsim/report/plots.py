@@ -29,7 +29,7 @@ class Plot:
 
 def write_plots(results: Mapping[str, Any], report: Path) -> dict[str, Plot]:
     """Draw what the results allow and write report/figures/NAME.pdf and .png; by name."""
-    return {name: _written(name, figure, report) for name, figure in _drawn(results).items()}
+    return {name: write_plot(name, figure, CAPTIONS[name], report) for name, figure in _drawn(results).items()}
 
 
 def rows_of(results: Mapping[str, Any]) -> list[figures.Row]:
@@ -48,9 +48,10 @@ def _drawn(results: Mapping[str, Any]) -> dict[str, Any]:
     return drawn | ({"horizon": figures.horizon(results["open_loop"])} if results["open_loop"] else {})
 
 
-def _written(name: str, figure: Any, report: Path) -> Plot:
+def write_plot(name: str, figure: Any, caption: str, report: Path) -> Plot:
+    """One figure for a page in `report`: its SVG, and its files in figures/."""
     files = {"PDF": f"{FOLDER}/{name}.pdf", "PNG": f"{FOLDER}/{name}.png"}
     for form, content in (("PDF", figures.pdf_of(figure)), ("PNG", figures.png_of(figure))):
         with written_whole(report / files[form]) as aside:
             aside.write_bytes(content)
-    return Plot(figures.svg_of(figure, name, CAPTIONS[name]), CAPTIONS[name], files)
+    return Plot(figures.svg_of(figure, name, caption), caption, files)

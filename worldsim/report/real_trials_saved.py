@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worldsim.report.pairing import Paired
-from worldsim.statistics import phi, prediction_powered_rate, real_trials_saved, wilson_interval
+from worldsim.statistics import phi, prediction_powered_wilson, real_trials_saved, wilson_interval
 
-FEWEST = 10  # pairs, below which the normal approximation is not to be trusted
+FEWEST = 10  # pairs, below which nobody knows how alike they end
 METHOD = (
-    "real: Wilson's interval of the paired real trials alone. powered: prediction-powered with tuned weight (normal approximation), from "
-    "these trials, their imagined twins and the imagined episodes without a twin (extra), which must begin from starts like the others'. "
-    "trials saved: of the real trials, how many fewer would have given as narrow an interval."
+    "real: Wilson's interval of the paired real trials alone. powered: the rate with the help of their imagined twins and of the imagined "
+    "episodes without a twin (extra), which must begin from starts like the others'; Wilson's interval at the trials that this is worth. "
+    "trials saved: at this phi, how many fewer real trials would have been as sure."
 )
 
 
@@ -31,13 +31,9 @@ def _powered(paired: Paired, level: float) -> dict[str, Any]:
     if not paired.extra:
         return found | nothing | {"reason": "no imagined episode is left without a real twin; imagine more starts than were tried for real"}
     if len(paired.real) < FEWEST:
-        return (
-            found
-            | nothing
-            | {"reason": f"of some policies there are fewer than {FEWEST} pairs, where the approximation is not to be trusted"}
-        )
+        return found | nothing | {"reason": f"of some policies there are fewer than {FEWEST} pairs, too few to know how alike they end"}
     trials, alike = len(paired.real), phi(paired.simulated, paired.real)
-    powered = prediction_powered_rate(paired.real, paired.simulated, paired.extra, level)
+    powered = prediction_powered_wilson(paired.real, paired.simulated, paired.extra, level)
     return found | {
         "plain": sum(paired.real) / trials,
         "plain_interval": list(wilson_interval(sum(paired.real), trials, level)),
