@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from worldsim.data.sealed import write_sealed
 from worldsim.experiments import cli
-from worldsim.experiments.fault_runs import POLICIES, Ended, Process, Reference, command, results_of
+from worldsim.experiments.fault_runs import POLICIES, Ended, Process, Reference, command, contents_of, results_of
 from worldsim.labelling.label import Label, content_of
 from worldsim.labelling.ledger import opened
 from worldsim.report.results import write_results
@@ -98,6 +99,7 @@ def damage_trials(reference: Reference, count: int, seed: int) -> Counter[str]:
         if outcome.startswith("LOST"):
             print(f"{outcome}: {place}, {kind}", flush=True)
         found[outcome] += 1
+        print(f"{found.total()} of {count}: {dict(found)}", file=sys.stderr)
     return found
 
 
@@ -121,6 +123,7 @@ def _complete(reference: Reference) -> None:
     write_results(folder)
     reference.results.clear()
     reference.results.update(results_of(reference.run))
+    reference.contents.update(contents_of(reference.run))
     rows = [f"{policy},{successes},10\n" for policy, successes in zip(POLICIES, (1, 8, 3), strict=True)]
     (reference.folder / "real.csv").write_text("policy,successes,episodes\n" + "".join(rows))
 

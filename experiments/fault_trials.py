@@ -15,7 +15,7 @@ from worldsim.experiments.fault_runs import EPISODES, POLICIES, Process, Referen
 from worldsim.report import run_lock
 from worldsim.report.run_folder import RunFolder
 
-MOST_KILLS = 4  # of one run before it may end
+MOST_KILLS = 8  # of one run before it may end
 WHOLE = EPISODES * len(POLICIES)
 
 

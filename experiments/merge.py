@@ -158,7 +158,8 @@ def _copy_verdicts(folder: RunFolder, source: RunFolder, verifier: str, replaced
     differ = sorted(each for each in both if theirs[each] != held[each] and each not in replaced)
     if differ:
         copied.named.append(f"{verifier} says otherwise of {', '.join(differ)} in {source.path}; its word in {folder.path} stays")
-    new = {each: verdict for each, verdict in theirs.items() if each not in held or (each in replaced and held[each] != verdict)}
+    fresh = {each for each in theirs if each not in held or (each in replaced and held[each] != theirs[each])}
+    new = {each: theirs[each] for each in theirs if each in fresh and folder.has_episode(each)}
     if new and verifier.startswith(PEOPLE):
         with opened(folder, verifier.removeprefix(PEOPLE)):
             folder.add_verdicts(verifier, new)
