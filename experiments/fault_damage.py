@@ -42,7 +42,7 @@ def _stretch(data: bytearray, rng: random.Random, fill: Callable[[int], bytes]) 
 
 def _digit(data: bytearray, rng: random.Random) -> bytes:
     """One digit is another: still JSON or YAML, with another number."""
-    places = [place for place, value in enumerate(data) if chr(value).isdigit()]
+    places = [place for place, value in enumerate(data) if value in b"0123456789"]
     if places:
         place = rng.choice(places)
         data[place] = ord(str((int(chr(data[place])) + rng.randint(1, 9)) % 10))
