@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import Any
 
 from worldsim.data.sealed import write_sealed
 from worldsim.experiments import cli
-from worldsim.experiments.fault_runs import POLICIES, Ended, Process, Reference, command, results_of
+from worldsim.experiments.fault_runs import POLICIES, Ended, Process, Reference, command, contents_of, results_of
 from worldsim.labelling.label import Label, content_of
 from worldsim.labelling.ledger import opened
 from worldsim.report.results import write_results
 from worldsim.report.run_folder import RunFolder
 
 RATER = "ann"
+MOST_TOLD = 3  # refusals of one damaged run, each followed by what it says
 Kind = Callable[[Path, list[Path], random.Random], None]
 
 
@@ -40,7 +42,7 @@ def _stretch(data: bytearray, rng: random.Random, fill: Callable[[int], bytes]) 
 
 def _digit(data: bytearray, rng: random.Random) -> bytes:
     """One digit is another: still JSON or YAML, with another number."""
-    places = [place for place, value in enumerate(data) if chr(value).isdigit()]
+    places = [place for place, value in enumerate(data) if value in b"0123456789"]
     if places:
         place = rng.choice(places)
         data[place] = ord(str((int(chr(data[place])) + rng.randint(1, 9)) % 10))
@@ -55,9 +57,8 @@ def _line(data: bytearray, rng: random.Random) -> bytes:
 
 def _swap(file: Path, others: list[Path], rng: random.Random) -> None:
     """Two files of a kind have each other's content."""
-    other = rng.choice(
-        [each for each in others if each.suffix == file.suffix and each != file] or [each for each in others if each != file]
-    )
+    like = [each for each in others if each.suffix == file.suffix and each != file]
+    other = rng.choice(like or [each for each in others if each != file])
     mine, theirs = file.read_bytes(), other.read_bytes()
     file.write_bytes(theirs), other.write_bytes(mine)
 
@@ -98,6 +99,7 @@ def damage_trials(reference: Reference, count: int, seed: int) -> Counter[str]:
         if outcome.startswith("LOST"):
             print(f"{outcome}: {place}, {kind}", flush=True)
         found[outcome] += 1
+        print(f"{found.total()} of {count}: {dict(found)}", file=sys.stderr)
     return found
 
 
@@ -114,16 +116,14 @@ def _complete(reference: Reference) -> None:
     folder = RunFolder(reference.run)
     labelled = [about.episode for about in folder.abouts()][:6]
     with opened(folder, RATER) as ledger:
-        ledger.add(
-            Label(each, RATER, "yn"[place % 2], content_of(folder.episode(each)), "last_step", 1.0, 0, place + 1, "single", "ab" * 32)
-            for place, each in enumerate(labelled)
-        )
+        ledger.add(Label(each, RATER, "yn"[place % 2], content_of(folder.episode(each))) for place, each in enumerate(labelled))
     steps = [1, 2, 3]
     numbers = {"steps": steps, "psnr": [30.25, 29.5, 28.125], "copy_psnr": [27.5, 20.0, 19.0], "episodes": 4, "episodes_by_step": [4] * 3}
     write_sealed(reference.run / "open_loop.json", numbers)
     write_results(folder)
     reference.results.clear()
     reference.results.update(results_of(reference.run))
+    reference.contents.update(contents_of(reference.run))
     rows = [f"{policy},{successes},10\n" for policy, successes in zip(POLICIES, (1, 8, 3), strict=True)]
     (reference.folder / "real.csv").write_text("policy,successes,episodes\n" + "".join(rows))
 
@@ -152,13 +152,19 @@ def _outcome(reference: Reference, run: Path, whole: dict[str, Any] | Ended) -> 
         return "LOST: crashed"
     if not isinstance(compared, Ended) and compared != whole:
         return "LOST: wrong number"
+    told = 0
+    while resumed.code and told < MOST_TOLD:
+        if not _did_as_told(run, resumed):
+            return f"LOST: wrong number (refused without saying what to do: {resumed.said.splitlines()[-1:]})"
+        resumed, told = _run(reference, command(run, report="false")), told + 1
     if resumed.code:
-        return _as_told(reference, run, resumed)
-    return _named(reference, run, "found and made again: the same end")
+        return "LOST: crashed" if resumed.crashed else "LOST: wrong number (refused whatever is done)"
+    same = "refused in one line; the same end when done as told" if told else "found and made again: the same end"
+    return _named(reference, run, same)
 
 
-def _as_told(reference: Reference, run: Path, refused: Ended) -> str:
-    """Do what the refusal says and look again."""
+def _did_as_told(run: Path, refused: Ended) -> bool:
+    """Do what the refusal says."""
     told = refused.said.splitlines()[-1]
     if "worldsim label" in told:
         with opened(RunFolder(run), RATER):
@@ -166,11 +172,8 @@ def _as_told(reference: Reference, run: Path, refused: Ended) -> str:
     elif "delete it" in told:
         Path(told.split("worldsim: ")[-1].split(" ")[0]).unlink()
     else:
-        return f"LOST: wrong number (refused without saying what to do: {told})"
-    again = _run(reference, command(run, report="false"))
-    if again.code:
-        return "LOST: crashed" if again.crashed else "LOST: wrong number (refused again)"
-    return _named(reference, run, "refused in one line; the same end when done as told")
+        return False
+    return True
 
 
 def _named(reference: Reference, run: Path, same: str) -> str:

@@ -3,17 +3,20 @@
 import json
 import os
 import shutil
+import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from worldsim.data.trajectory_file import read_trajectory
 from worldsim.experiments import cli
 
-POLICIES, EPISODES = ("begin", "converged", "random"), 3
+POLICIES, EPISODES = ("begin", "random", "still"), 2
 SLOW = 120  # seconds after which a process counts as hung
 
 
@@ -73,8 +76,8 @@ class Process:
 
 
 def command(run: Path, **more: Any) -> list[str]:
-    """An evaluation of shipped parts that takes about a second: three policies, nine episodes of three steps, a probe, a report."""
-    keys = {"run": run, "policies": f"[{','.join(POLICIES)}]", "episodes": EPISODES, "horizon": 3, "batch": 2, "probe": 1}
+    """An evaluation of shipped parts that takes about a second: three policies, six episodes of one step, a probe, a report."""
+    keys = {"run": run, "policies": f"[{','.join(POLICIES)}]", "episodes": EPISODES, "horizon": 1, "steps": 1, "batch": 2, "probe": 1}
     keys |= {"determinism": "strict", "report": "true"} | more
     return ["evaluate", *(f"{key}={value}" for key, value in keys.items())]
 
@@ -92,12 +95,20 @@ class Reference:
     @classmethod
     def made(cls, folder: Path) -> "Reference":
         """Play it, in `folder`."""
-        import torch  # noqa: F401  loaded once, for all that are forked
+        run, modules = folder / "reference", folder / "modules"
 
-        run = folder / "reference"
-        warm = Process(lambda: cli.main(command(folder / "warm")), folder / "log").end()
+        def play_and_tell() -> int:
+            code = cli.main(command(folder / "warm"))
+            modules.write_text("\n".join(sys.modules))
+            return code
+
+        warm = Process(play_and_tell, folder / "log").end()
         if warm.code:
             raise SystemExit(f"the reference run failed: {warm.said}")
+        for name in modules.read_text().splitlines():  # loaded once, for all that are forked from here
+            with suppress(Exception), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                import_module(name)
         begun = time.monotonic()
         Process(lambda: cli.main(command(run)), folder / "log").end()
         return cls(folder, run, results_of(run), contents_of(run), time.monotonic() - begun)

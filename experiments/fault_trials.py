@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -14,7 +15,7 @@ from worldsim.experiments.fault_runs import EPISODES, POLICIES, Process, Referen
 from worldsim.report import run_lock
 from worldsim.report.run_folder import RunFolder
 
-MOST_KILLS = 4  # of one run before it may end
+MOST_KILLS = 8  # of one run before it may end
 WHOLE = EPISODES * len(POLICIES)
 
 
@@ -41,6 +42,7 @@ def kill_trials(reference: Reference, kills: int, seed: int) -> Counter[str]:
         same = ended.code == 0 and reference.equals(run) and not list(run.rglob(".*.tmp"))
         found["runs resumed to the same end" if same else "LOST: the end differs"] += 1
         shutil.rmtree(run)
+        print(f"{kills} kills to go: {dict(found)}", file=sys.stderr)
     return found
 
 

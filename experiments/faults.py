@@ -1,7 +1,8 @@
 """`python -m worldsim.experiments.faults`: kill, race, damage and starve real evaluations, and count what was lost. Nothing is simulated.
 
-Every evaluation is a process of its own, forked from one that has loaded torch but computed nothing, and plays shipped policies in the shipped
-world with determinism=strict. "Equal" means: results.json byte for byte, without its throughput and hash, and every episode's content.
+Every evaluation is a process of its own, forked from one that has loaded torch but computed nothing, and plays shipped policies in
+the shipped world with determinism=strict. "Equal" means: results.json byte for byte, without its throughput and hash, and the content
+of every episode.
 """
 
 import argparse

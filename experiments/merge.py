@@ -1,4 +1,4 @@
-"""`worldsim merge`: episodes and verdicts of shards, played anywhere, copied into one run. What is here already stays; nothing is played."""
+"""`worldsim merge`: episodes and verdicts of shards, played anywhere, copied into one run. What it has stays; nothing is played."""
 
 import logging
 from collections.abc import Iterable
@@ -52,9 +52,8 @@ def run(config: MergeConfig) -> Path:
     for line in copied.named:
         print(line)
     done, planned = len(RunFolder(out).episode_ids()), record["planned"]
-    print(
-        f"merged {len(sources)} run folders: {copied.episodes} episodes and {copied.verdicts} verdicts were new; {done} of {planned} are there"
-    )
+    new = f"{copied.episodes} episodes and {copied.verdicts} verdicts were new"
+    print(f"merged {len(sources)} run folders: {new}; {done} of {planned} are there")
     if done < planned or "shard" in sources[0].config.get("plan", {}):
         print(f"to play and judge what is missing, and the probe, type the command of the shards with run={out} and without shard=")
     return out
@@ -159,7 +158,8 @@ def _copy_verdicts(folder: RunFolder, source: RunFolder, verifier: str, replaced
     differ = sorted(each for each in both if theirs[each] != held[each] and each not in replaced)
     if differ:
         copied.named.append(f"{verifier} says otherwise of {', '.join(differ)} in {source.path}; its word in {folder.path} stays")
-    new = {each: verdict for each, verdict in theirs.items() if each not in held or (each in replaced and held[each] != verdict)}
+    fresh = {each for each in theirs if each not in held or (each in replaced and held[each] != theirs[each])}
+    new = {each: theirs[each] for each in theirs if each in fresh and folder.has_episode(each)}
     if new and verifier.startswith(PEOPLE):
         with opened(folder, verifier.removeprefix(PEOPLE)):
             folder.add_verdicts(verifier, new)
