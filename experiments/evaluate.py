@@ -46,7 +46,7 @@ NOT_PLAYED = (
     "drift",
     "shard",
     "ignore_disk",
-)  # they leave episodes as they are
+)  # of no effect on an episode
 BATCHES = 4  # in a round of imagined episodes: lanes that end early are refilled within it, and a killed run plays at most one again
 
 
