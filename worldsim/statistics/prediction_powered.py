@@ -99,8 +99,8 @@ def prediction_powered_bounds(
     """As `prediction_powered_rate` with weight 1, with coverage of at least `level` at any n and N: use it where a guarantee is claimed.
 
     The sum of two betting intervals at half the error each: of `real - paired` on [-1, 1], and of the extra simulated scores on [0, 1];
-    cut to [0, 1] (SureSim, arXiv 2510.04354). Often wider than `clopper_pearson_interval` of the real episodes alone: it pays only where
-    the simulator nearly always ends like reality.
+    cut to [0, 1] (SureSim, arXiv 2510.04354). At 20 and 50 pairs it is more than twice as wide as the intervals of the real episodes
+    alone, even at a correlation of 0.8.
 
     Raises:
         InvalidInput: as `prediction_powered_rate`.
