@@ -11,7 +11,6 @@ from worldsim.report.comparison_warnings import comparison_warnings
 from worldsim.report.results import LEVEL
 from worldsim.statistics import wilson_interval
 
-WAYS = ("equal_task_mean", "pooled")
 SIDES = ("simulated", "real")
 Comparison = Mapping[str, Any]
 
