@@ -8,6 +8,7 @@ from typing import Any
 from worldsim import statistics
 from worldsim.data.files import write_json
 from worldsim.data.sealed import read_sealed, write_sealed
+from worldsim.errors import DamagedFile
 from worldsim.report.calibration import best_block, corrected_by
 from worldsim.report.judges import judge_rows
 from worldsim.report.outcomes import Outcome, Pair, outcome_matrix, pairs, read_outcomes, select
@@ -188,4 +189,10 @@ def _throughput(sessions: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _open_loop(run: RunFolder) -> dict[str, Any] | None:
     file = run.path / "open_loop.json"
-    return read_sealed(file, "delete it and run worldsim replay again") if file.exists() else None
+    if not file.exists():
+        return None
+    again = "delete it and run worldsim replay again"
+    found = read_sealed(file, again)
+    if not found.keys() >= {"episodes", "steps", "psnr", "copy_psnr"}:
+        raise DamagedFile(f"{file} holds no numbers of a replay; {again}")
+    return found
