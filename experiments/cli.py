@@ -21,6 +21,7 @@ from typing import Any
 from worldsim import __version__
 from worldsim.data.files import DISK_FULL
 from worldsim.errors import InvalidInput, UnknownName, WorldsimError
+from worldsim.experiments.quoting import always_quoted, quoted
 from worldsim.experiments.schema import REQUIRED, VERBS, Verb
 from worldsim.experiments.stopping import leaving_quickly
 from worldsim.registry import did_you_mean
@@ -53,8 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _interrupted(arguments: Sequence[str], *, code: int) -> int:
-    again = shlex.join(["worldsim", *arguments])
-    return _say(f"interrupted; to go on from what is finished type: {again}", code=code)
+    return _say(f"interrupted; to go on from what is finished type: {shlex.join(['worldsim', *arguments])}", code=code)
 
 
 def _say(message: object, *, code: int) -> int:
@@ -152,7 +152,7 @@ def _keyed(verb: Verb, arguments: Sequence[str]) -> Iterator[str]:
             raise InvalidInput(f"--{key} needs a value; type {key}=VALUE")
         yield f"{key}={value}"
     if gathered:
-        several = ",".join(map(_always_quoted, gathered))
+        several = ",".join(map(always_quoted, gathered))
         alone = len(gathered) == 1 and not str(known[verb.gathers].type).startswith("list")
         yield f"{verb.gathers}={gathered[0] if alone else f'[{several}]'}"
 
@@ -177,19 +177,7 @@ def _override(verb: Verb, argument: str) -> str:
         raise InvalidInput(f'expected key=value, got "{argument}"; for example {next(iter(known))}={argument}')
     if key not in known:
         raise UnknownName(f'{verb.name} has no key "{key}"; {did_you_mean(key.lstrip("+~"), known)}')
-    return f"{key}={_quoted(value)}" if known[key].type in (str, str | None, Any) else argument
-
-
-def _quoted(text: str) -> str:
-    """`text` as a quoted string of Hydra's grammar, left alone where it is null, a list, a mapping or quoted already."""
-    if text == "null" or text[:1] in ("[", "{") or (len(text) > 1 and text[0] == text[-1] and text[0] in "'\""):
-        return text
-    return _always_quoted(text)
-
-
-def _always_quoted(text: str) -> str:
-    pieces = [piece + "\\" * (len(piece) - len(piece.rstrip("\\"))) for piece in text.split("'")]  # backslashes before a quote count double
-    return "'" + "\\'".join(pieces) + "'"
+    return f"{key}={quoted(value)}" if known[key].type in (str, str | None, Any) else argument
 
 
 def _compose(verb: Verb, arguments: list[str]) -> tuple[dict[str, Any], str]:

@@ -8,10 +8,11 @@ from typing import Any
 from worldsim import statistics
 from worldsim.data.files import write_json
 from worldsim.data.sealed import read_sealed, write_sealed
+from worldsim.errors import DamagedFile
 from worldsim.report.calibration import best_block, corrected_by
 from worldsim.report.judges import judge_rows
 from worldsim.report.layers import line, policy_layer, trial_layer
-from worldsim.report.open_loop import open_loop_path
+from worldsim.report.open_loop import NEEDED, open_loop_path
 from worldsim.report.outcomes import Outcome, Pair, outcome_matrix, pairs, read_outcomes, select
 from worldsim.report.probe import read_probe
 from worldsim.report.result_tables import result_tables
@@ -193,5 +194,10 @@ def _throughput(sessions: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _open_loop(run: RunFolder) -> dict[str, Any] | None:
-    file = open_loop_path(run)
-    return read_sealed(file, "delete it and run worldsim replay again") if file.exists() else None
+    file, again = open_loop_path(run), "delete it and run worldsim replay again"
+    if not file.exists():
+        return None
+    found = read_sealed(file, again)
+    if not found.keys() >= set(NEEDED):
+        raise DamagedFile(f"{file} holds no numbers of a replay; {again}")
+    return found
