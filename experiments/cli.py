@@ -280,7 +280,7 @@ def _help(verb: Verb) -> str:
     choices = {field.name: "|".join(field.metadata["choices"]) for field in fields(verb.config)}
     places = "".join(f" {choices[place] or place.upper()}{' ...' * (place == verb.gathers)}" for place in verb.positional)
     lines = [f"usage: worldsim {verb.name}{places} key=value ...", "", verb.meaning]
-    for field in fields(verb.config):
+    for field in sorted(fields(verb.config), key=lambda field: field.name not in verb.config.__annotations__):  # shared ones last
         default = field.default_factory() if callable(field.default_factory) else field.default
         shown = "required" if default == REQUIRED else f"default {_value(default)}"
         lines += [
