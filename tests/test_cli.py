@@ -206,7 +206,7 @@ def test_leading_keys_may_go_without_names(monkeypatch):
         (["evaluate", "--episodes"], "type episodes=VALUE"),
         (["evaluate", "--epsodes", "3"], 'did you mean "episodes"?'),
         (["evaluate", "--report", "no"], 'got "no"'),
-        (["doctor", "x"], "doctor"),
+        (["doctor", "x"], "expected key=value"),
         (["weights", "convrt"], 'did you mean "convert"?'),
         (["doctor", "x=1"], "no key"),
         (["evaluate", "episodes=many"], 'episodes takes int, got "many"'),
