@@ -160,16 +160,16 @@ def test_nothing_is_planned_without_counts():
 
 
 def test_powered_rates_are_those_of_the_statistics():
-    real, simulated = ([int(digit) for digit in string] for string in ("1011001101", "1010001111"))
+    real, simulated = ([int(digit) for digit in string] * 3 for string in ("1011001101", "1010001111"))
     block = powered_rates({"a": Paired(simulated, real, [1] * 33 + [0] * 27)}, 0.95)
     (policy,) = block["policies"]
     expected = statistics.prediction_powered_wilson(real, simulated, [1] * 33 + [0] * 27)
     assert (policy["powered"], *policy["powered_interval"], policy["weight"]) == expected
     assert 0 < policy["weight"] < 1
-    assert policy["plain_interval"] == list(statistics.wilson_interval(6, 10))
+    assert policy["plain_interval"] == list(statistics.wilson_interval(18, 30))
     assert policy["phi"] == statistics.phi(simulated, real)
-    assert policy["trials_saved"] == statistics.real_trials_saved(policy["phi"], 10, 60)
-    assert "of the 10 real trials could have been saved, most of them for a" in block["advice"]
+    assert policy["trials_saved"] == pytest.approx(statistics.real_trials_saved(policy["phi"] * 30 / 31.5, 30, 60))
+    assert "of the 30 real trials could have been saved, most of them for a" in block["advice"]
 
 
 def test_a_simulator_that_knows_nothing_saves_nothing():
@@ -177,6 +177,14 @@ def test_a_simulator_that_knows_nothing_saves_nothing():
     block = powered_rates({"a": Paired(simulated, real, [1, 0] * 50)}, 0.95)
     assert block["policies"][0]["trials_saved"] == 0
     assert block["advice"].startswith("The imagined episodes save no real trials")
+
+
+def test_a_few_pairs_that_agree_by_chance_save_nothing():
+    real, simulated = ([int(digit) for digit in string] for string in ("1011001101", "1010001111"))
+    policy = powered_rates({"a": Paired(simulated, real, [1] * 33 + [0] * 27)}, 0.95)["policies"][0]
+    assert policy["phi"] > 0.3
+    assert policy["weight"] > 0
+    assert policy["trials_saved"] == 0
 
 
 def test_powered_rates_say_why_there_are_none():
@@ -202,7 +210,7 @@ def test_a_file_with_some_of_the_starts_is_powered_by_the_others(tmp_path, capsy
     policies = {each["name"]: each for each in document["comparisons"][0]["powered"]["policies"]}
     assert {(each["pairs"], each["extra"]) for each in policies.values()} == {(20, 20)}
     assert policies["good"]["phi"] == pytest.approx(1)
-    assert policies["good"]["trials_saved"] == pytest.approx(statistics.real_trials_saved(1, 20, 20))
+    assert policies["good"]["trials_saved"] == pytest.approx(statistics.real_trials_saved(20 / 21.5, 20, 20))
     assert policies["none"]["trials_saved"] == 0
     assert "trials saved" in printed
 

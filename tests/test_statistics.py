@@ -12,6 +12,7 @@ import worldsim
 from worldsim.errors import InvalidInput
 from worldsim.statistics import (
     agreement_intervals,
+    alike_by_chance,
     bias,
     clopper_pearson_interval,
     compact_letters,
@@ -23,6 +24,7 @@ from worldsim.statistics import (
     noise_ceiling,
     pearson,
     phi,
+    phi_within,
     regret,
     spearman,
     student_interval,
@@ -147,6 +149,23 @@ def test_phi_by_hand_and_without_unscored_pairs():
     assert phi([1, 1, 0, 0, 1], [1, 0, 0, 0, np.nan]) == phi([1, 1, 0, 0], [1, 0, 0, 0])
     with pytest.raises(InvalidInput):
         phi([0.5, 1], [1, 0])
+
+
+def test_phi_within_policies_leaves_their_strength_out():
+    rng = np.random.default_rng(4)
+    groups = [(rng.random(400) < rate, rng.random(400) < rate) for rate in (0.1, 0.9)]  # nothing in common but the policy
+    pooled = phi(*(np.concatenate([group[side] for group in groups]) for side in (0, 1)))
+    assert pooled > 0.5
+    assert abs(phi_within(groups)) < 0.1
+    one = [([1, 1, 0, 0, 1], [1, 0, 0, 0, np.nan])]
+    assert phi_within(one) == pytest.approx(phi(*one[0]))
+    assert phi_within([([1, 1], [1, 1]), ([0, 0], [0, 1])]) is None
+
+
+def test_episodes_that_end_alike_by_chance():
+    alike, opposite = alike_by_chance([1, 1, 1, 0, 0, 0, np.nan], [1, 1, 1, 0, 0, 0, 1]), alike_by_chance([1, 1, 0, 0], [0, 0, 1, 1])
+    assert alike == pytest.approx(1 / 20)  # one of the 20 ways to place three successes
+    assert opposite == pytest.approx(1)
 
 
 def test_noise_ceiling_approaches_perfection_and_is_repeatable():

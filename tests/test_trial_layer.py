@@ -8,7 +8,7 @@ from scipy import stats
 
 from worldsim.data.references import load_reference
 from worldsim.errors import InvalidInput
-from worldsim.statistics import pearson, probability_better, regression_line, trial_layer
+from worldsim.statistics import pearson, probability_better, regression_line, top1_probability, trial_layer
 
 counts = st.integers(1, 40).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 panels = st.integers(2, 5).flatmap(lambda p: st.tuples(*[st.lists(counts, min_size=p, max_size=p)] * 2))
@@ -41,7 +41,8 @@ def test_bands_are_ordered_in_range_and_repeatable(panel):
 def test_two_policies_have_closed_forms():
     simulated, real = [(90, 100), (10, 100)], [(9, 10), (4, 10)]
     layer = trial_layer(simulated=simulated, real=real, draws=40_000)
-    assert layer["top1_probability"].median == pytest.approx(probability_better(*real), abs=0.004)
+    assert top1_probability(simulated=simulated, real=real, draws=40_000) == pytest.approx(probability_better(*real), abs=0.008)
+    assert top1_probability(simulated=[(5, 10)] * 2, real=real) == pytest.approx(0.5)  # a tie picks either
     mean = np.mean([(1 + k) / (2 + n) for k, n in simulated]) - np.mean([(1 + k) / (2 + n) for k, n in real])
     assert layer["bias"].median == pytest.approx(mean, abs=0.005)
     assert layer["regret"].median == 0
@@ -62,6 +63,8 @@ def test_many_trials_leave_the_point_value_and_a_wider_level_a_wider_band():
 def test_no_panel_is_refused(simulated, real):
     with pytest.raises(InvalidInput):
         trial_layer(simulated=simulated, real=real)
+    with pytest.raises(InvalidInput):
+        top1_probability(simulated=simulated, real=real)
     with pytest.raises(InvalidInput, match="level is 95"):
         trial_layer(simulated=[(1, 2)] * 2, real=[(1, 2)] * 2, level=95)
 

@@ -8,6 +8,7 @@ from worldsim.report.agreement_layers import counts_of
 from worldsim.statistics import MoreTrials, trials_for_difference, what_more_trials_buy
 
 FURTHER = (10, 25, 50)  # more real trials of each policy
+ALONE = " This is Barnard's test of the pair alone; the letters correct for all pairs and ask for more."
 WORTH = 0.8  # a chance to separate from which more trials are advised
 
 
@@ -28,7 +29,8 @@ def more_trials(rows: Sequence[Mapping[str, Any]], level: float) -> dict[str, An
     place = min(range(len(order) - 1), key=lambda i: round(rates[i] - rates[i + 1], 9))
     steps = [_step(more, what_more_trials_buy(successes, trials, more, level), place) for more in (0, *FURTHER)]
     pair = order[place : place + 2]
-    return {"pair": pair, "neighbours": len(order) - 1, "steps": steps, "advice": _advice(pair, rates[place : place + 2], steps)}
+    advice = _advice(pair, rates[place : place + 2], steps, together=_share_a_letter(rows, pair))
+    return {"pair": pair, "neighbours": len(order) - 1, "steps": steps, "advice": advice + ALONE * (len(order) > 2)}
 
 
 def _step(more: int, bought: MoreTrials, place: int) -> dict[str, Any]:
@@ -42,8 +44,16 @@ def _step(more: int, bought: MoreTrials, place: int) -> dict[str, Any]:
     }
 
 
-def _advice(pair: Sequence[str], rates: Sequence[float], steps: Sequence[Mapping[str, Any]]) -> str:
+def _share_a_letter(rows: Sequence[Mapping[str, Any]], pair: Sequence[str]) -> bool:
+    """Whether the letters call two policies alike; False where there are none."""
+    letters = [set(row["real"].get("letters") or "") for name in pair for row in rows if row["real_name"] == name]
+    return bool(set.intersection(*letters))
+
+
+def _advice(pair: Sequence[str], rates: Sequence[float], steps: Sequence[Mapping[str, Any]], *, together: bool) -> str:
     upper, lower = pair
+    if steps[0]["pair_chance"] == 1 and together:
+        return f"{upper} and {lower}, the closest neighbours, differ as a pair but share a letter: more real trials would settle it."
     if steps[0]["pair_chance"] == 1:
         return f"Even {upper} and {lower}, the closest neighbours, are apart already; more real trials only narrow the intervals."
     enough = next((step for step in steps[1:] if step["pair_chance"] >= WORTH), None)

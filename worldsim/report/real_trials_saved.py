@@ -4,13 +4,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worldsim.report.pairing import Paired
-from worldsim.statistics import phi, prediction_powered_wilson, real_trials_saved, wilson_interval
+from worldsim.statistics import (
+    alike_by_chance,
+    phi,
+    prediction_powered_wilson,
+    real_trials_saved,
+    shrunk_correlation,
+    wilson_interval,
+)
 
 FEWEST = 10  # pairs, below which nobody knows how alike they end
 METHOD = (
     "real: Wilson's interval of the paired real trials alone. powered: the rate with the help of their imagined twins and of the imagined "
     "episodes without a twin (extra), which must begin from starts like the others'; Wilson's interval at the trials that this is worth. "
-    "trials saved: at this phi, how many fewer real trials would have been as sure."
+    "trials saved: how many fewer real trials would have been as sure, at this phi shrunk as for the interval; 0 unless the pairs of that "
+    "policy end alike more often than by chance (Fisher's exact test, one-sided, Bonferroni)."
 )
 
 
@@ -21,11 +29,12 @@ def powered_rates(pairs: Mapping[str, Paired], level: float) -> dict[str, Any]:
         pairs: paired and left over outcomes by policy.
         level: of all intervals.
     """
-    policies = [{"name": name, **_powered(each, level)} for name, each in pairs.items()]
+    alpha = (1 - level) / max(len(pairs), 1)
+    policies = [{"name": name, **_powered(each, level, alpha)} for name, each in pairs.items()]
     return {"policies": policies, "method": METHOD, "advice": _advice(policies)}
 
 
-def _powered(paired: Paired, level: float) -> dict[str, Any]:
+def _powered(paired: Paired, level: float, alpha: float) -> dict[str, Any]:
     found = {"pairs": len(paired.real), "extra": len(paired.extra), "reason": None}
     nothing = dict.fromkeys(("plain", "plain_interval", "powered", "powered_interval", "weight", "phi", "trials_saved"))
     if not paired.extra:
@@ -33,6 +42,7 @@ def _powered(paired: Paired, level: float) -> dict[str, Any]:
     if len(paired.real) < FEWEST:
         return found | nothing | {"reason": f"of some policies there are fewer than {FEWEST} pairs, too few to know how alike they end"}
     trials, alike = len(paired.real), phi(paired.simulated, paired.real)
+    evident = alike is not None and alike_by_chance(paired.simulated, paired.real) <= alpha
     powered = prediction_powered_wilson(paired.real, paired.simulated, paired.extra, level)
     return found | {
         "plain": sum(paired.real) / trials,
@@ -41,7 +51,7 @@ def _powered(paired: Paired, level: float) -> dict[str, Any]:
         "powered_interval": [powered.low, powered.high],
         "weight": powered.weight,
         "phi": alike,
-        "trials_saved": real_trials_saved(alike or 0.0, trials, len(paired.extra)),
+        "trials_saved": real_trials_saved(shrunk_correlation(paired.real, paired.simulated), trials, len(paired.extra)) if evident else 0.0,
     }
 
 
@@ -52,7 +62,7 @@ def _advice(policies: Sequence[Mapping[str, Any]]) -> str:
         return f"No real trials can be saved yet: {'; '.join(reasons) or 'all real trials of each policy ended alike'}."
     total, trials = sum(saved.values()), sum(each["pairs"] for each in policies if each["name"] in saved)
     if total < 1:
-        return f"The imagined episodes save no real trials: they do not end like their twins often enough ({trials} real trials)."
+        return f"The imagined episodes save no real trials: they do not evidently end like their twins ({trials} real trials)."
     best = max(saved, key=saved.get)
     most = f"most of them for {best} ({saved[best]:.0f})"
     return f"With the imagined episodes {total:.0f} of the {trials} real trials could have been saved, {most}."

@@ -11,6 +11,7 @@ from worldsim.statistics.agreement import (
     noise_ceiling,
     pearson,
     phi,
+    phi_within,
     regret,
     spearman,
     top1_correct,
@@ -51,6 +52,7 @@ from worldsim.statistics.prediction_powered import (
     prediction_powered_rate,
     prediction_powered_wilson,
     real_trials_saved,
+    shrunk_correlation,
 )
 from worldsim.statistics.probabilities import (
     AbstentionBand,
@@ -67,8 +69,8 @@ from worldsim.statistics.raters import Kappa, cohen_kappa, krippendorff_alpha
 from worldsim.statistics.reliability import Bin, Reliability, reliability
 from worldsim.statistics.same_rate import KruskalWallis, kruskal_wallis
 from worldsim.statistics.sequential import Advice, SequentialComparison
-from worldsim.statistics.shared_starts import Difference, paired_bootstrap
-from worldsim.statistics.trial_layer import trial_layer
+from worldsim.statistics.shared_starts import Difference, alike_by_chance, paired_bootstrap
+from worldsim.statistics.trial_layer import top1_probability, trial_layer
 from worldsim.statistics.two_policies import barnard, boschloo, newcombe_interval, probability_better
 
 __all__ = [
@@ -91,6 +93,7 @@ __all__ = [
     "Reliability",
     "SequentialComparison",
     "agreement_intervals",
+    "alike_by_chance",
     "anytime_interval",
     "barnard",
     "betting_interval",
@@ -127,6 +130,7 @@ __all__ = [
     "pearson",
     "permutation_test",
     "phi",
+    "phi_within",
     "posterior_interval",
     "power_of_difference",
     "prediction_powered_bounds",
@@ -135,12 +139,14 @@ __all__ = [
     "probability_better",
     "probability_of",
     "real_trials_saved",
+    "shrunk_correlation",
     "regression_line",
     "regret",
     "reliability",
     "spearman",
     "student_interval",
     "top1_correct",
+    "top1_probability",
     "trial_layer",
     "trials_for_difference",
     "trials_for_width",

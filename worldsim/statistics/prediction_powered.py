@@ -78,7 +78,7 @@ def prediction_powered_wilson(
     check_level(level)
     y, f, extra = (*scored_pairs(real, paired_simulated), scores(extra_simulated))
     everything, ratio = np.concatenate([f, extra]), len(y) / len(extra)
-    r = _shrunk_correlation(y, f)
+    r = shrunk_correlation(y, f)
     scale = everything.std() / y.std() if r > 0 else 1.0
     weight = min(r / scale / (1 + ratio), 1.0)
     left = 1 - 2 * weight * scale * r + (weight * scale) ** 2 * (1 + ratio)
@@ -87,7 +87,13 @@ def prediction_powered_wilson(
     return Estimate(value, *wilson_interval(value * trials, trials, level), weight)
 
 
-def _shrunk_correlation(y: np.ndarray, f: np.ndarray) -> float:
+def shrunk_correlation(real: Sequence[float], paired_simulated: Sequence[float]) -> float:
+    """The correlation of real and simulated scores times `n / (n + 1.5)`, below 0 cut to 0: what `prediction_powered_wilson` goes by.
+
+    Raises:
+        InvalidInput: as `prediction_powered_rate`.
+    """
+    y, f = scored_pairs(real, paired_simulated)
     spread = y.std() * f.std()
     covariance = np.mean((y - y.mean()) * (f - f.mean()))
     return max(float(covariance / spread), 0.0) * len(y) / (len(y) + CAUTION) if spread > 0 else 0.0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import fisher_exact
 
 from worldsim.statistics.checks import check_level, scored_pairs
 
@@ -42,3 +43,18 @@ def paired_bootstrap(first: Sequence[float], second: Sequence[float], level: flo
     drawn = np.random.default_rng(seed).multinomial(len(a), counts / len(a), size=draws) @ kinds / len(a)
     low, high = np.quantile(drawn, ((1 - level) / 2, (1 + level) / 2)).tolist()
     return Difference(float(np.mean(a - b)), low, high, len(a))
+
+
+def alike_by_chance(simulated: Sequence[float], real: Sequence[float]) -> float:
+    """The one-sided p value of Fisher's exact test that imagined and real episodes from shared starts end alike only by chance.
+
+    Args:
+        simulated: outcomes 0/1 `[n]`, NaN where unscored.
+        real: likewise.
+
+    Raises:
+        InvalidInput: columns of different length, or no pair with both outcomes.
+    """
+    s, r = (side >= 0.5 for side in scored_pairs(simulated, real))
+    table = [[int(np.sum(s & r)), int(np.sum(s & ~r))], [int(np.sum(~s & r)), int(np.sum(~s & ~r))]]
+    return float(fisher_exact(table, alternative="greater").pvalue)

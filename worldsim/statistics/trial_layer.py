@@ -29,19 +29,16 @@ def trial_layer(
         seed: of the draws.
 
     Returns:
-        `pearson`, `spearman`, `mmrv`, `bias`, `mean_absolute_error`, `regret`, each as of the function of that name; and
-        `top1_probability`: over draws of the simulated rates, the probability that the policy then ranked first really is the best.
+        `pearson`, `spearman`, `mmrv`, `bias`, `mean_absolute_error`, `regret`, each as of the function of that name.
 
     Raises:
         InvalidInput: fewer than two policies, sides of different length, counts or a level out of range.
     """
     check_level(level)
-    if len(simulated) != len(real) or len(real) < 2:
-        raise InvalidInput(f"counts of {len(simulated)} simulated and {len(real)} real policies, expected both of the same, at least 2")
+    _check_sides(simulated, real)
     generator = np.random.default_rng(seed)
     s, r = (_posterior(side, draws, generator) for side in (simulated, real))  # [D, P]
     chosen = s.argmax(axis=1)
-    best = np.bincount(r.argmax(axis=1), minlength=len(real)) / draws  # the probability that each policy really is the best
     values = {
         "pearson": pearson_of(s, r),
         "spearman": pearson_of(rankdata(s, axis=1), rankdata(r, axis=1)),
@@ -49,14 +46,34 @@ def trial_layer(
         "bias": np.mean(s - r, axis=1),
         "mean_absolute_error": np.mean(np.abs(s - r), axis=1),
         "regret": r.max(axis=1) - np.take_along_axis(r, chosen[:, None], axis=1)[:, 0],
-        "top1_probability": best[chosen],
     }
     return {name: _band(value, level) for name, value in values.items()}
 
 
-def _posterior(side: Sequence[tuple[int, int]], draws: int, generator: np.random.Generator) -> np.ndarray:
-    for counts in side:
+def top1_probability(*, simulated: Sequence[tuple[int, int]], real: Sequence[tuple[int, int]], draws: int = 5000, seed: int = 0) -> float:
+    """The probability that the policy whose simulated rate is highest really is the best, given k of n real trials.
+
+    That policy is the one observed, so the simulator's own sampling error plays no part; the mean over those tied at the top. Real rates
+    are drawn from Beta(1 + k, 1 + n - k).
+
+    Raises:
+        InvalidInput: as `trial_layer`.
+    """
+    _check_sides(simulated, real)
+    rates = np.array([k / n for k, n in simulated])
+    drawn = _posterior(real, draws, np.random.default_rng(seed))  # [D, P]
+    best = np.bincount(drawn.argmax(axis=1), minlength=len(real)) / draws
+    return float(best[rates == rates.max()].mean())
+
+
+def _check_sides(simulated: Sequence[tuple[int, int]], real: Sequence[tuple[int, int]]) -> None:
+    if len(simulated) != len(real) or len(real) < 2:
+        raise InvalidInput(f"counts of {len(simulated)} simulated and {len(real)} real policies, expected both of the same, at least 2")
+    for counts in (*simulated, *real):
         check_counts(*counts)
+
+
+def _posterior(side: Sequence[tuple[int, int]], draws: int, generator: np.random.Generator) -> np.ndarray:
     k, n = np.array(side, dtype=float).T
     return generator.beta(1 + k, 1 + n - k, size=(draws, len(k)))
 
