@@ -22,6 +22,7 @@ def agreement_of(rows: Rows) -> dict[str, Any]:
     return {
         "policies": len(rows),
         **measures,
+        "top1_probability": _top1_probability(rows),
         "kendall": statistics.kendall(**sides) if several else None,
         "mmrv_bound": statistics.mmrv_bound(real=sides["real"]) if several else None,
         "slope": line and line.slope,
@@ -46,10 +47,19 @@ def counts_of(rows: Rows, side: str) -> list[tuple[int, int]] | None:
 
 def _trial_layer(rows: Rows) -> dict[str, Any] | None:
     """Median and range of every measure over posterior draws of both sides' rates; None where the trials of some rate are not known."""
+    counts = _counts(rows)
+    return counts and {name: band._asdict() for name, band in statistics.trial_layer(**counts, level=LEVEL, draws=DRAWS).items()}
+
+
+def _top1_probability(rows: Rows) -> float | None:
+    """The probability that the policy ranked first in simulation really is the best; None likewise."""
+    counts = _counts(rows)
+    return counts and statistics.top1_probability(**counts, draws=DRAWS)
+
+
+def _counts(rows: Rows) -> dict[str, list[tuple[int, int]]] | None:
     counts = {side: counts_of(rows, side) for side in ("simulated", "real")}
-    if len(rows) < 2 or None in counts.values():
-        return None
-    return {name: band._asdict() for name, band in statistics.trial_layer(**counts, level=LEVEL, draws=DRAWS).items()}
+    return None if len(rows) < 2 or None in counts.values() else counts
 
 
 def _policy_layer(sides: Mapping[str, Sequence[float]], names: Sequence[str]) -> dict[str, Any] | None:

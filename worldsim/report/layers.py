@@ -16,9 +16,17 @@ def trial_layer(policies: Sequence[Mapping[str, Any]], level: float) -> dict[str
     """Where each measure would lie if these policies were run again, from rows of results.json with both rates; None for a single one."""
     if len(policies) < 2:
         return None
-    simulated = [(each["successes"], each["scored"]) for each in policies]
-    real = [(each["real"]["successes"], each["real"]["scored"]) for each in policies]
-    return {name: band._asdict() for name, band in statistics.trial_layer(simulated=simulated, real=real, level=level).items()}
+    return {name: band._asdict() for name, band in statistics.trial_layer(**_counts(policies), level=level).items()}
+
+
+def top1_probability(policies: Sequence[Mapping[str, Any]]) -> float | None:
+    """The probability that the policy ranked first really is the best, from rows of results.json with both rates; None for a single one."""
+    return statistics.top1_probability(**_counts(policies)) if len(policies) > 1 else None
+
+
+def _counts(policies: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, int]]]:
+    sides = {"simulated": policies, "real": [each["real"] for each in policies]}
+    return {side: [(each["successes"], each["scored"]) for each in rows] for side, rows in sides.items()}
 
 
 def policy_layer(names: Sequence[str], *, simulated: Sequence[float], real: Sequence[float], level: float) -> dict[str, Any] | None:

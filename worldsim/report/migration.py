@@ -52,7 +52,7 @@ def _from_1(results: Results) -> Results:
 
 
 def _from_2(results: Results) -> Results:
-    new = dict.fromkeys(("line", "trial_layer", "policy_layer"))
+    new = dict.fromkeys(("line", "trial_layer", "policy_layer", "top1_probability", "phi_within"))
     agreement = results["agreement"]
     return {**results, "schema_version": 3, "agreement": None if agreement is None else {**new, **agreement}}
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from worldsim.errors import DamagedFile
 from worldsim.report.run_folder import WORLDS, RunFolder
 from worldsim.report.sides import Outcomes
-from worldsim.statistics import phi
+from worldsim.statistics import phi, phi_within
 
 Episodes = Mapping[str, Mapping[str, Sequence[str]]]  # ids by policy and start, in the order of the outcomes
 
@@ -69,6 +69,7 @@ def paired_agreement(pairs: Sequence[Paired]) -> dict[str, Any]:
     simulated, real = ([outcome for each in pairs for outcome in getattr(each, side)] for side in ("simulated", "real"))
     return {
         "phi": phi(simulated, real),
+        "phi_within": phi_within([(each.simulated, each.real) for each in pairs]),
         "paired_episodes": len(real),
         "false_successes": sum(s > r for s, r in zip(simulated, real, strict=True)),
         "missed": sum(s < r for s, r in zip(simulated, real, strict=True)),

@@ -11,7 +11,7 @@ from worldsim.data.sealed import read_sealed, write_sealed
 from worldsim.errors import DamagedFile
 from worldsim.report.calibration import best_block, corrected_by
 from worldsim.report.judges import judge_rows
-from worldsim.report.layers import line, policy_layer, trial_layer
+from worldsim.report.layers import line, policy_layer, top1_probability, trial_layer
 from worldsim.report.open_loop import NEEDED, open_loop_path
 from worldsim.report.outcomes import Outcome, Pair, outcome_matrix, pairs, read_outcomes, select
 from worldsim.report.probe import read_probe
@@ -122,11 +122,12 @@ def _agreement(outcomes: list[Outcome], policies: list[dict[str, Any]]) -> dict[
     names = [policy["name"] for policy in both]
     simulated, real = outcome_matrix(outcomes, names, "imagined"), outcome_matrix(outcomes, names, "truth")
     intervals = statistics.agreement_intervals(simulated, real, LEVEL)
-    paired = [pair for name in names for pair in pairs(outcomes, name) if pair.scored]
+    paired = [[pair for pair in pairs(outcomes, name) if pair.scored] for name in names]
     rates = {"simulated": [p["success_rate"] for p in both], "real": [p["real"]["success_rate"] for p in both]}
     return {
         "policies": len(both),
         **rate_agreement(**rates),
+        "top1_probability": top1_probability(both),
         "line": line(**rates),
         "trial_layer": trial_layer(both, LEVEL),
         "policy_layer": policy_layer(names, **rates, level=LEVEL),
@@ -153,11 +154,13 @@ def rate_agreement(*, simulated: Sequence[float], real: Sequence[float]) -> dict
     }
 
 
-def _pair_agreement(paired: list[Pair]) -> dict[str, Any]:
-    simulated, real = _sides(paired)
+def _pair_agreement(paired: list[list[Pair]]) -> dict[str, Any]:
+    """How scored pairs end, given by policy."""
+    simulated, real = _sides([pair for pairs in paired for pair in pairs])
     return {
         "phi": statistics.phi(simulated, real),
-        "paired_episodes": len(paired),
+        "phi_within": statistics.phi_within([_sides(pairs) for pairs in paired]),
+        "paired_episodes": len(real),
         "false_successes": sum(s > r for s, r in zip(simulated, real, strict=True)),
         "missed": sum(s < r for s, r in zip(simulated, real, strict=True)),
     }

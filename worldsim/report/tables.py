@@ -15,7 +15,7 @@ MEASURES = (
     ("mmrv", "MMRV"),
     ("bias", "bias (simulated - real)"),
     ("mean_absolute_error", "mean absolute error"),
-    ("phi", "phi of paired episodes"),
+    ("phi", "phi of paired episodes, policies pooled"),
 )
 
 
@@ -73,6 +73,7 @@ def agreement_table(results: dict[str, Any]) -> Table:
     for key, label in MEASURES:
         interval, ceiling = plain(span(agreement["intervals"][key])), ceiling_text(agreement, key)
         table.add_row(label, number(agreement[key]), interval, plain(ceiling))
+    table.add_row("phi within policies", number(agreement["phi_within"]), "", "")
     table.add_row("Spearman", number(agreement["spearman"]), "", "")
     table.add_row("regret of the first choice", number(agreement["regret"]), "", "")
     table.caption = "\n".join(line for line in (agreement_note(agreement), warning_of(agreement)) if line)
