@@ -29,16 +29,14 @@ def run(config: CalibrateConfig) -> None:
         UnknownName: no such run, or a judge that has not judged it.
         InvalidInput: nothing to compare with.
     """
-    from rich.console import Console
+    from worldsim.report.terminal import report_console
 
     held = RunFolder(config.run)
     verifier = config.verifier or held.identity["verifier"]["name"]
     _check_verifier(held, verifier)
     if verifier.split(":")[0] == config.against:
         raise InvalidInput(f'"{verifier}" cannot be calibrated against itself; name another judge: --verifier NAME')
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 120
+    console = report_console()
     with RunFolder.open(config.run, held.config) as folder:
         own = folder.identity["verifier"]
         folder.config["identity"]["verifier"] = own if verifier == own["name"] else {"name": verifier}
@@ -114,12 +112,13 @@ def _show(folder: RunFolder, block: dict[str, Any], verifier: str, console: "Con
     from worldsim.report.judge_tables import calibration_table, corrected_table
     from worldsim.report.migration import read_results
     from worldsim.report.page import write_report
+    from worldsim.report.terminal import print_tables
 
     page = write_report(folder)
-    console.print(calibration_table(block, verifier))
+    print_tables(console, [calibration_table(block, verifier)])
     results = read_results(folder.path)
     if verifier == results["verifier"]["name"]:
-        console.print(corrected_table(results))
+        print_tables(console, [corrected_table(results)])
     else:
         console.print(f"for rates by this judge: worldsim score {folder.path} verifier={verifier}", markup=False, soft_wrap=True)
     console.print(f"report: {page}", markup=False, soft_wrap=True)

@@ -12,13 +12,16 @@ from worldsim.experiments.compared_sides import LIST, Real, Simulated, joined, s
 from worldsim.experiments.schema import CompareConfig
 from worldsim.registry import did_you_mean
 from worldsim.report.comparison import build_comparison
+from worldsim.report.comparison_rates import ranking_table
 from worldsim.report.comparison_schema import COMPARISON_VERSION, comparison_schema
-from worldsim.report.comparison_tables import average_tables, comparison_tables, ranking_table, tasks_tables
+from worldsim.report.comparison_tables import average_tables, comparison_tables
+from worldsim.report.comparison_tasks import tasks_tables
 from worldsim.report.pairing import paired_agreement, paired_outcomes
 from worldsim.report.real_trials_saved import powered_rates
 from worldsim.report.recipe import check_accepted
 from worldsim.report.results import LEVEL
 from worldsim.report.task_average import average_over_tasks
+from worldsim.report.terminal import print_tables, report_console
 
 FEW_TASKS = 4  # of so many every ranking is printed; of more, one line per task
 
@@ -68,7 +71,7 @@ def _report(document: Mapping[str, Any], pairs: Sequence[tuple[Simulated, Real]]
 
     twins = [list(_twins(comparison, *pair)) for comparison, pair in zip(document["comparisons"], pairs, strict=True)]
     page = write_comparison_page(document, twins, folder)
-    _console().print(f"report: {page}", markup=False, soft_wrap=True)
+    report_console().print(f"report: {page}", markup=False, soft_wrap=True)
 
 
 def _twins(comparison: Mapping[str, Any], simulated: Simulated, real: Real) -> Iterator[Any]:
@@ -168,25 +171,13 @@ def _averages(compared: Sequence[dict[str, Any]], how: str, accepted: Sequence[s
     ]
 
 
-def _console() -> Any:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 120
-    return console
-
-
 def _print(document: dict[str, Any], out: str | None) -> None:
-    console, compared = _console(), document["comparisons"]
+    console, compared = report_console(), document["comparisons"]
     if len(compared) == 1:
-        console.print(*comparison_tables(compared[0]))
+        tables = comparison_tables(compared[0])
     else:
-        if len(compared) <= FEW_TASKS:
-            console.print(*map(ranking_table, compared))
-        console.print(*tasks_tables(compared))
-    for average in document["averages"]:
-        console.print(*average_tables(average, document["level"]))
+        tables = [*(map(ranking_table, compared) if len(compared) <= FEW_TASKS else []), *tasks_tables(compared)]
+    print_tables(console, [*tables, *(table for average in document["averages"] for table in average_tables(average, document["level"]))])
     for heading in ("warnings", "notes"):
         told = {_task_of(each): each[heading] for each in compared}
         beside = [line for each in document["averages"] for line in each.get(heading, [])] + (
@@ -223,7 +214,7 @@ def _list(console: Any, heading: str, lines: Sequence[str]) -> None:
 
 
 def _print_references() -> None:
-    console = _console()
+    console = report_console()
     for name in reference_names():
         reference = load_reference(name)
         console.print(f"{name:55}{', '.join(reference.simulated)}; {reference.recipe}", markup=False, soft_wrap=True)

@@ -85,19 +85,16 @@ def restore(folder: RunFolder, *, retry: bool = False) -> None:
 
 def finish(folder: RunFolder, *, report: bool) -> None:
     """Write results.json and, if asked, the report; print the tables and where the report is."""
-    from rich.console import Console
-
     from worldsim.report.judge_tables import judge_notes
     from worldsim.report.migration import read_results
     from worldsim.report.page import write_report
     from worldsim.report.results import result_tables, write_results
+    from worldsim.report.terminal import print_tables, report_console
 
     page = write_report(folder) if report else None
     results = read_results(folder.path) if report else write_results(folder)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 120
-    console.print(*result_tables(results))
+    console = report_console()
+    print_tables(console, result_tables(results))
     for line in judge_notes(results):
         console.print(line, markup=False, soft_wrap=True)
     console.print(f"results: {folder.path / 'results.json'}", markup=False, soft_wrap=True)

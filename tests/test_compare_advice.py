@@ -69,7 +69,7 @@ def test_letters_share_exactly_where_the_corrected_test_does_not_reject():
 def test_letters_leave_out_who_has_no_counts():
     close = load_reference("simpler:google_robot/close_drawer")
     found = side_letters(published_side(close, "vm"), close.policies, 0.05)
-    assert found["reason"] == "no count of trials is known of rt-1-x"
+    assert found["reason"] == "no whole count of successes is known of rt-1-x"
     assert set(found["letters"]) == set(close.policies) - {"rt-1-x"}
     assert found["pairs"] == 10
     assert side_letters(published_side(close, "va"), close.policies, 0.05)["letters"] is None

@@ -12,13 +12,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 from rich.table import Table
-from rich.text import Text
 
 from worldsim.data.files import written_whole
 from worldsim.data.video import read_video, write_video
 from worldsim.report import figures
-from worldsim.report.comparison_tables import average_tables, comparison_tables, tasks_tables
+from worldsim.report.comparison_tables import average_tables, comparison_tables
+from worldsim.report.comparison_tasks import tasks_tables
 from worldsim.report.plots import CAPTIONS, Plot, write_plot
+from worldsim.report.terminal import words
 
 HEIGHT = 256  # pixels of a clip, about
 FPS = 5.0
@@ -86,17 +87,13 @@ def _multiples(compared: Sequence[Mapping[str, Any]], folder: Path) -> Plot:
 
 def _cells(table: Table) -> dict[str, Any]:
     """A table of the terminal as plain words: title, headings, rows, caption."""
-    columns = [[_words(cell) for cell in column.cells][-table.row_count :] for column in table.columns]
+    columns = [[words(cell) for cell in column.cells] for column in table.columns]
     return {
-        "title": _words(table.title),
-        "headings": [_words(column.header) for column in table.columns],
+        "title": words(table.title),
+        "headings": [words(column.header) for column in table.columns],
         "rows": list(zip(*columns, strict=True)),
-        "caption": _words(table.caption).split("\n"),
+        "caption": words(table.caption).split("\n"),
     }
-
-
-def _words(cell: Any) -> str:
-    return cell.plain if isinstance(cell, Text) else str(cell or "")
 
 
 def _clip(name: str, twins: Twins, folder: Path) -> dict[str, str]:

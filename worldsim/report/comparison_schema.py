@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from worldsim.report.schema import COUNT, FLAG, INTERVAL, NUMBER, RATE, TEXT, _nullable, _object
+from worldsim.report.json_schema_words import COUNT, FLAG, INTERVAL, NUMBER, RATE, TEXT, nullable, object_of
 
 COMPARISON_VERSION = 1
 SOME_NUMBER = {"type": ["number", "null"]}
@@ -16,7 +16,7 @@ def comparison_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "worldsim comparison",
-        **_object(
+        **object_of(
             schema_version={"const": COMPARISON_VERSION},
             level=NUMBER,
             comparisons={"type": "array", "items": _comparison(), "minItems": 1},
@@ -27,22 +27,22 @@ def comparison_schema() -> dict[str, Any]:
 
 
 def _comparison() -> dict[str, Any]:
-    side = _object(source=TEXT, recipe=_recipe())
-    found = _object(test=SOME_TEXT, correction=TEXT, alpha=NUMBER, pairs=COUNT, reason=SOME_TEXT)
-    return _object(
+    side = object_of(source=TEXT, recipe=_recipe())
+    found = object_of(test=SOME_TEXT, correction=TEXT, alpha=NUMBER, pairs=COUNT, reason=SOME_TEXT)
+    return object_of(
         level=NUMBER,
         kind=TEXT,
         setting=SOME_TEXT,
         simulated=side,
         real=side,
         accepted=TEXTS,
-        letters=_nullable(_object(simulated=found, real=found)),
+        letters=nullable(object_of(simulated=found, real=found)),
         policies={"type": "array", "items": _row(), "minItems": 1},
-        missing=_object(real=TEXTS, simulated=TEXTS),
+        missing=object_of(real=TEXTS, simulated=TEXTS),
         agreement=_agreement(),
-        more_trials=_nullable(_more_trials()),
-        powered=_nullable(_powered()),
-        published=_nullable({"type": "object", "additionalProperties": _object(pearson=NUMBER, mmrv=NUMBER)}),
+        more_trials=nullable(_more_trials()),
+        powered=nullable(_powered()),
+        published=nullable({"type": "object", "additionalProperties": object_of(pearson=NUMBER, mmrv=NUMBER)}),
         warnings=TEXTS,
         notes=TEXTS,
     )
@@ -51,12 +51,12 @@ def _comparison() -> dict[str, Any]:
 def _recipe() -> dict[str, Any]:
     words = dict.fromkeys(("task", "averaging", "starts", "judge"), SOME_TEXT)
     rule, stopping = ({"enum": [*values, None]} for values in (("last_step", "ever"), ("fixed", "sequential")))
-    return _object(**words, rule=rule, stopping=stopping, horizon=SOME_COUNT, rate_hz=SOME_NUMBER, about=TEXT)
+    return object_of(**words, rule=rule, stopping=stopping, horizon=SOME_COUNT, rate_hz=SOME_NUMBER, about=TEXT)
 
 
 def _row() -> dict[str, Any]:
-    corrected = _nullable(_object(success_rate=RATE, interval=INTERVAL, reason=TEXT))
-    rate = _object(
+    corrected = nullable(object_of(success_rate=RATE, interval=INTERVAL, reason=TEXT))
+    rate = object_of(
         success_rate=RATE,
         successes=SOME_COUNT,
         scored=SOME_COUNT,
@@ -65,40 +65,40 @@ def _row() -> dict[str, Any]:
         corrected=corrected,
         letters=SOME_TEXT,
     )
-    return _object(
+    return object_of(
         name=TEXT, real_name=TEXT, simulated=rate, real=rate, difference=NUMBER, difference_interval=INTERVAL, same_rate_p=SOME_NUMBER
     )
 
 
 def _agreement() -> dict[str, Any]:
-    band = _object(median=NUMBER, low=NUMBER, high=NUMBER)
-    left_out = _nullable(_object(low=NUMBER, high=NUMBER, without=TEXT))
-    permutation = _object(p_value=NUMBER, hits=COUNT, orders=COUNT, exact=FLAG)
+    band = object_of(median=NUMBER, low=NUMBER, high=NUMBER)
+    left_out = nullable(object_of(low=NUMBER, high=NUMBER, without=TEXT))
+    permutation = object_of(p_value=NUMBER, hits=COUNT, orders=COUNT, exact=FLAG)
     layered = ("pearson", "spearman", "mmrv", "bias", "mean_absolute_error", "regret", "top1_probability")
-    return _object(
+    return object_of(
         policies=COUNT,
         **dict.fromkeys(("pearson", "spearman", "kendall", "mmrv", "mmrv_bound", "slope", "intercept", "regret"), SOME_NUMBER),
         tie_rule=TEXT,
         gap=TEXT,
         mean_absolute_error=NUMBER,
         bias=NUMBER,
-        top1_correct=_nullable(FLAG),
-        trial_layer=_nullable(_object(**dict.fromkeys(layered, band))),
-        policy_layer=_nullable(
-            _object(pearson_interval=INTERVAL, permutation=permutation, drop_one=left_out, drop_one_mmrv=INTERVAL),
+        top1_correct=nullable(FLAG),
+        trial_layer=nullable(object_of(**dict.fromkeys(layered, band))),
+        policy_layer=nullable(
+            object_of(pearson_interval=INTERVAL, permutation=permutation, drop_one=left_out, drop_one_mmrv=INTERVAL),
         ),
-        noise_ceiling=_nullable(_object(pearson=band, mmrv=band)),
-        paired=_nullable(_object(phi=SOME_NUMBER, paired_episodes=COUNT, false_successes=COUNT, missed=COUNT)),
+        noise_ceiling=nullable(object_of(pearson=band, mmrv=band)),
+        paired=nullable(object_of(phi=SOME_NUMBER, paired_episodes=COUNT, false_successes=COUNT, missed=COUNT)),
     )
 
 
 def _more_trials() -> dict[str, Any]:
-    step = _object(more=COUNT, pair_width=NUMBER, pair_chance=NUMBER, ranking_width=NUMBER, ranking_separated=NUMBER)
-    return _object(pair=TEXTS, neighbours=COUNT, steps={"type": "array", "items": step}, advice=TEXT)
+    step = object_of(more=COUNT, pair_width=NUMBER, pair_chance=NUMBER, ranking_width=NUMBER, ranking_separated=NUMBER)
+    return object_of(pair=TEXTS, neighbours=COUNT, steps={"type": "array", "items": step}, advice=TEXT)
 
 
 def _powered() -> dict[str, Any]:
-    policy = _object(
+    policy = object_of(
         name=TEXT,
         pairs=COUNT,
         extra=COUNT,
@@ -111,11 +111,11 @@ def _powered() -> dict[str, Any]:
         trials_saved=SOME_NUMBER,
         reason=SOME_TEXT,
     )
-    return _object(policies={"type": "array", "items": policy}, method=TEXT, advice=TEXT)
+    return object_of(policies={"type": "array", "items": policy}, method=TEXT, advice=TEXT)
 
 
 def _average() -> dict[str, Any]:
-    return _object(
+    return object_of(
         setting=SOME_TEXT,
         how={"enum": ["equal_task_mean", "pooled"]},
         recipe=TEXT,

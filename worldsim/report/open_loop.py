@@ -7,13 +7,11 @@ episodes, with a 95 % interval over episodes, null at a step that one alone reac
 from pathlib import Path
 from typing import Any
 
+from worldsim.report.json_schema_words import COUNT, INTERVAL, NUMBER, RATE, TEXT
 from worldsim.report.run_folder import RunFolder
 
-NUMBERS = {"type": "array", "items": {"type": "number"}}
-COUNT = {"type": "integer", "minimum": 0}
-TEXT = {"type": "string"}
-SHARE = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
-INTERVALS = {"type": "array", "items": {"type": ["array", "null"], "items": {"type": "number"}, "minItems": 2, "maxItems": 2}}
+NUMBERS = {"type": "array", "items": NUMBER}
+INTERVALS = {"type": "array", "items": INTERVAL}
 CELLS = ("agree", "scored", "unscored", "true_positive", "false_positive", "false_negative", "true_negative")
 NEEDED = ("steps", "psnr", "copy_psnr", "episodes")
 
@@ -25,7 +23,7 @@ def open_loop_path(run: RunFolder) -> Path:
 
 def open_loop_schema() -> dict[str, Any]:
     """The JSON Schema of the block."""
-    agreement = {"verifier": TEXT, "rate": SHARE, "low": SHARE, "high": SHARE} | dict.fromkeys(CELLS, COUNT)
+    agreement = {"verifier": TEXT, "rate": RATE, "low": RATE, "high": RATE} | dict.fromkeys(CELLS, COUNT)
     properties = {
         "steps": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1},
         "psnr": NUMBERS,

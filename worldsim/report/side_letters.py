@@ -30,7 +30,7 @@ def side_letters(side: Side, names: Sequence[str], alpha: float) -> dict[str, An
         counts = {name: (side.rates[name].successes, side.rates[name].trials) for name in names}
         p_values = [statistics.barnard(counts[one], counts[other]) for one, other in couples]
     if unknown:
-        found["reason"] = f"no count of trials is known of {', '.join(unknown)}"
+        found["reason"] = f"no whole count of successes is known of {', '.join(unknown)}"
     if not couples:
         return found
     different = [couple for couple, p in zip(couples, statistics.holm(p_values), strict=True) if p <= alpha]

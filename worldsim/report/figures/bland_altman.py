@@ -34,5 +34,6 @@ def bland_altman(rows: Sequence[Row]) -> Figure:
     axes.plot([x for _, x, _ in points], [y for *_, y in points], "o", color=ACCENT, markersize=6)
     reach = 1.25 * max([0.1, *(abs(y) for *_, y in points), *(abs(value) for value in limits or ())])
     axes.set(xlim=RATES, ylim=(-reach, reach), xlabel="mean of simulated and real rate", ylabel="simulated - real")
-    label_points(figure, axes, points)
+    lines = [(RATES[0], value, RATES[1], value) for value in (0.0, *(limits or ()))]
+    label_points(figure, axes, points, lines)
     return figure

@@ -8,7 +8,9 @@ from PIL import Image, ImageDraw, ImageFont
 from worldsim.report.figures.style import INK, MUTED
 
 PAPER = 255
-TOP, GAP = 22, 4  # pixels above the first row of a film strip and between its frames
+GAP = 4  # pixels between the frames of a film strip
+LETTERS = 0.2  # height of letters in frames, so that they can be read where a strip is shown small
+LEAST = 15  # pixels of a letter
 
 
 def film_strip(rows: Sequence[np.ndarray], labels: Sequence[str], every: int = 1, height: int = 96) -> np.ndarray:
@@ -26,8 +28,9 @@ def film_strip(rows: Sequence[np.ndarray], labels: Sequence[str], every: int = 1
     longest = max(map(len, rows))
     steps = sorted({*range(0, longest, every), longest - 1})
     tall, wide = enlarge(rows[0][:1], height).shape[1:3]
-    left = 14 + max(map(_text_width, labels))
-    corners = [(TOP + row * (tall + GAP), left + column * (wide + GAP)) for row in range(len(rows)) for column in range(len(steps))]
+    font = ImageFont.load_default(size=max(LEAST, round(LETTERS * tall)))
+    left, top = 14 + max(int(font.getlength(label)) + 1 for label in labels), round(1.4 * font.size)
+    corners = [(top + row * (tall + GAP), left + column * (wide + GAP)) for row in range(len(rows)) for column in range(len(steps))]
     canvas = np.full((corners[-1][0] + tall, corners[-1][1] + wide, 3), PAPER, np.uint8)
     for (y, x), (row, step) in zip(corners, ((row, step) for row in rows for step in steps), strict=True):
         if step < len(row):
@@ -35,9 +38,9 @@ def film_strip(rows: Sequence[np.ndarray], labels: Sequence[str], every: int = 1
     image = Image.fromarray(canvas)
     pen = ImageDraw.Draw(image)
     for (y, _), label in zip(corners[:: len(steps)], labels, strict=True):
-        pen.text((left - 8, y + tall / 2), label, fill=INK, font=_font(), anchor="rm")
+        pen.text((left - 8, y + tall / 2), label, fill=INK, font=font, anchor="rm")
     for (y, x), step in zip(corners, steps, strict=False):
-        pen.text((x + wide / 2, y - 6), str(step), fill=MUTED, font=_font(), anchor="ms")
+        pen.text((x + wide / 2, y - 6), str(step), fill=MUTED, font=font, anchor="ms")
     return np.asarray(image)
 
 
@@ -53,11 +56,3 @@ def enlarge(frames: np.ndarray, height: int) -> np.ndarray:
     """Frames `[T, H, W, 3]` enlarged by the whole factor that brings H nearest to `height`; never made smaller."""
     factor = max(1, round(height / frames.shape[1]))
     return frames.repeat(factor, axis=1).repeat(factor, axis=2)
-
-
-def _font() -> ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size=15)
-
-
-def _text_width(text: str) -> int:
-    return int(_font().getlength(text)) + 1

@@ -5,7 +5,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from worldsim.report.figures.style import INK, POINTS, arms, plot, unit_square
+from worldsim.report.figures.labels import label_points
+from worldsim.report.figures.style import POINTS, arms, plot, unit_square
 
 
 def reliability_curve(block: Mapping[str, Any]) -> Figure:
@@ -15,7 +16,9 @@ def reliability_curve(block: Mapping[str, Any]) -> Figure:
     for each in block["bins"]:
         x, y = each["mean_score"], each["share_true"]
         axes.errorbar([x], [y], yerr=arms(y, each["interval"]), **POINTS)
-        left = x > 0.5
-        offset, side = ((-7, 0), "right") if left else ((7, 0), "left")
-        axes.annotate(str(each["cases"]), (x, y), xytext=offset, textcoords="offset points", fontsize=8.5, color=INK, ha=side, va="center")
+    points = [(str(each["cases"]), each["mean_score"], each["share_true"]) for each in block["bins"]]
+    bars = [
+        (each["mean_score"], each["interval"][0], each["mean_score"], each["interval"][1]) for each in block["bins"] if each["interval"]
+    ]
+    label_points(figure, axes, points, bars)
     return figure

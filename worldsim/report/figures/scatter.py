@@ -9,6 +9,9 @@ from worldsim.report.figures.labels import label_points
 from worldsim.report.figures.rows import Row
 from worldsim.report.figures.style import POINTS, arms, plot, unit_square
 
+STEPS = 50
+DIAGONAL = [(step / STEPS, step / STEPS, (step + 1) / STEPS, (step + 1) / STEPS) for step in range(STEPS)]  # the line of equality in bits
+
 
 def scatter(rows: Sequence[Row]) -> Figure:
     """One point per policy that has both rates."""
@@ -34,4 +37,4 @@ def name_points(figure: Figure, axes: Any, rows: Sequence[Row], size: float = 8.
     upright = [
         (row.real.rate, row.simulated.interval[0], row.real.rate, row.simulated.interval[1]) for row in both if row.simulated.interval
     ]
-    label_points(figure, axes, [(row.name, row.real.rate, row.simulated.rate) for row in both], [*across, *upright], size)
+    label_points(figure, axes, [(row.name, row.real.rate, row.simulated.rate) for row in both], [*across, *upright, *DIAGONAL], size)
