@@ -73,9 +73,22 @@ def test_every_reference_can_be_compared(name, compared):
 def test_a_run_beside_its_own_truth_says_what_its_results_say(run, compared):
     results, (numbers, printed) = json.loads((run / "results.json").read_text()), compared(run)
     agreement = results["agreement"]
-    for key in ("policies", "pearson", "spearman", "mmrv", "bias", "mean_absolute_error", "top1_correct", "regret", "noise_ceiling"):
+    for key in (
+        "policies",
+        "pearson",
+        "spearman",
+        "mmrv",
+        "bias",
+        "mean_absolute_error",
+        "top1_correct",
+        "top1_probability",
+        "regret",
+        "noise_ceiling",
+    ):
         assert numbers["agreement"][key] == agreement[key]
-    assert numbers["agreement"]["paired"] == {key: agreement[key] for key in ("phi", "paired_episodes", "false_successes", "missed")}
+    assert numbers["agreement"]["paired"] == {
+        key: agreement[key] for key in ("phi", "phi_within", "paired_episodes", "false_successes", "missed")
+    }
     for row, policy in zip(numbers["policies"], results["policies"], strict=True):
         assert row["simulated"]["interval"] == policy["interval"]
         assert row["real"]["success_rate"] == policy["real"]["success_rate"]
@@ -103,7 +116,7 @@ def stripped(rows: list[dict]) -> list[dict]:
 def test_trials_without_an_imagined_twin_are_said(run, compared, tmp_path):
     real = csv_of(tmp_path / "real.csv", "policy,success,start\ngood,1,s0\ngood,0,s0\ngood,1,elsewhere\nfair,1,s1\n")
     numbers = compared(run, "--real", real)[0]
-    assert numbers["agreement"]["paired"] == {"phi": None, "paired_episodes": 2, "false_successes": 0, "missed": 0}
+    assert numbers["agreement"]["paired"] == {"phi": None, "phi_within": None, "paired_episodes": 2, "false_successes": 0, "missed": 0}
     assert "Of 4 real trials 2 have a scored imagined episode from their start." in numbers["warnings"]
 
 

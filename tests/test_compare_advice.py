@@ -134,7 +134,7 @@ def test_more_trials_are_planned_for_the_closest_neighbours():
     assert widths == sorted(widths, reverse=True)
     assert chances[0] <= chances[-1]
     needed = statistics.trials_for_difference(0.6, 0.5, 0.8)
-    assert block["advice"].endswith(f"of cases; about {needed} each would, if their rates were these.")
+    assert f"of cases; about {needed} each would, if their rates were these. This is Barnard's test of the pair alone" in block["advice"]
 
 
 @pytest.mark.parametrize(

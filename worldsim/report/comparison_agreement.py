@@ -40,21 +40,21 @@ def agreement_table(agreement: Mapping[str, Any], level: float) -> Table:
         ("MMRV", number(agreement["mmrv"]), trial_range(trials, "mmrv"), span(layer["drop_one_mmrv"]), "mmrv"),
         ("  worst possible", number(agreement["mmrv_bound"]), "", "", ""),
         *((label, number(agreement[key]), trial_range(trials, key), "", "") for key, label in ERRORS),
-        ("first choice is best", {None: "–", True: "yes", False: "no"}[agreement["top1_correct"]], _chance(trials), "", ""),
+        ("first choice is best", {None: "–", True: "yes", False: "no"}[agreement["top1_correct"]], _chance(agreement), "", ""),
         ("  real rate it loses", number(agreement["regret"]), trial_range(trials, "regret"), "", ""),
     ]
     if agreement["paired"]:
-        rows.append(
-            ("phi of paired episodes", number(agreement["paired"]["phi"]), f"{agreement['paired']['paired_episodes']} pairs", "", "")
-        )
+        rows.append(("phi of pairs, policies pooled", number(agreement["paired"]["phi"]), "", "", ""))
+        rows.append(("  within policies", number(agreement["paired"]["phi_within"]), "", "", ""))
     for label, value, trial, policy, ceiling in rows:
         table.add_row(label, value, plain(trial), plain(policy), plain(ceiling_text(agreement, ceiling)))
     table.caption = "\n".join(_agreement_notes(agreement))
     return table
 
 
-def _chance(trials: Mapping[str, Any]) -> str:
-    return f"with p = {number(trials['top1_probability']['median'])}" if trials else ""
+def _chance(agreement: Mapping[str, Any]) -> str:
+    value = agreement["top1_probability"]
+    return "" if value is None else f"with p = {number(value)}"
 
 
 def _agreement_notes(agreement: Mapping[str, Any]) -> list[str]:
@@ -65,7 +65,9 @@ def _agreement_notes(agreement: Mapping[str, Any]) -> list[str]:
         f"MMRV tie rule {agreement['tie_rule']}, gap {agreement['gap']}.",
     ]
     if paired := agreement["paired"]:
-        lines.append(f"Paired episodes: {paired['false_successes']} false successes, {paired['missed']} missed.")
+        lines.append(
+            f"{paired['paired_episodes']} paired episodes: {paired['false_successes']} false successes, {paired['missed']} missed."
+        )
     return lines
 
 

@@ -74,7 +74,7 @@ def _agreement() -> dict[str, Any]:
     band = object_of(median=NUMBER, low=NUMBER, high=NUMBER)
     left_out = nullable(object_of(low=NUMBER, high=NUMBER, without=TEXT))
     permutation = object_of(p_value=NUMBER, hits=COUNT, orders=COUNT, exact=FLAG)
-    layered = ("pearson", "spearman", "mmrv", "bias", "mean_absolute_error", "regret", "top1_probability")
+    layered = ("pearson", "spearman", "mmrv", "bias", "mean_absolute_error", "regret")
     return object_of(
         policies=COUNT,
         **dict.fromkeys(("pearson", "spearman", "kendall", "mmrv", "mmrv_bound", "slope", "intercept", "regret"), SOME_NUMBER),
@@ -83,12 +83,13 @@ def _agreement() -> dict[str, Any]:
         mean_absolute_error=NUMBER,
         bias=NUMBER,
         top1_correct=nullable(FLAG),
+        top1_probability=SOME_NUMBER,
         trial_layer=nullable(object_of(**dict.fromkeys(layered, band))),
         policy_layer=nullable(
             object_of(pearson_interval=INTERVAL, permutation=permutation, drop_one=left_out, drop_one_mmrv=INTERVAL),
         ),
         noise_ceiling=nullable(object_of(pearson=band, mmrv=band)),
-        paired=nullable(object_of(phi=SOME_NUMBER, paired_episodes=COUNT, false_successes=COUNT, missed=COUNT)),
+        paired=nullable(object_of(phi=SOME_NUMBER, phi_within=SOME_NUMBER, paired_episodes=COUNT, false_successes=COUNT, missed=COUNT)),
     )
 
 

@@ -11,7 +11,6 @@ from worldsim.statistics.agreement import (
     noise_ceiling,
     pearson,
     phi,
-    phi_within,
     regret,
     spearman,
     top1_correct,
@@ -72,6 +71,7 @@ from worldsim.statistics.sequential import Advice, SequentialComparison
 from worldsim.statistics.shared_starts import Difference, alike_by_chance, paired_bootstrap
 from worldsim.statistics.trial_layer import top1_probability, trial_layer
 from worldsim.statistics.two_policies import barnard, boschloo, newcombe_interval, probability_better
+from worldsim.statistics.within_policies import phi_within
 
 __all__ = [
     "AbstentionBand",

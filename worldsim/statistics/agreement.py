@@ -119,34 +119,8 @@ def phi(simulated: Sequence[float], real: Sequence[float]) -> float | None:
     Raises:
         InvalidInput: outcomes of different length or other than 0, 1 and NaN.
     """
-    value = float(_phi(np.sum(_contingency(*_outcomes(simulated, real, axes=1)), axis=-1)))
+    value = float(_phi(np.sum(_contingency(*checked_outcomes(simulated, real, axes=1)), axis=-1)))
     return None if np.isnan(value) else value
-
-
-def phi_within(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> float | None:
-    """Correlation of imagined and real outcomes of the same episodes within policies: `phi` of outcomes less their own policy's means.
-
-    `phi` of all policies pooled is high already where strong policies succeed and weak ones fail in both worlds, though no single episode
-    ends like its twin; this is not.
-
-    Args:
-        pairs: imagined and real outcomes 0/1 `[n]` of each policy, NaN where unscored.
-
-    Returns:
-        None where one side never varies within any policy.
-
-    Raises:
-        InvalidInput: as `phi`.
-    """
-    products = np.zeros(3)
-    for simulated, real in pairs:
-        s, r = _outcomes(simulated, real, axes=1)
-        known = np.isfinite(s + r)
-        if known.any():
-            s, r = s[known] - s[known].mean(), r[known] - r[known].mean()
-            products += (s @ r, s @ s, r @ r)
-    covariance, *spreads = products
-    return float(covariance / np.sqrt(np.prod(spreads))) if min(spreads) > EPSILON else None
 
 
 def noise_ceiling(
@@ -201,7 +175,7 @@ def agreement_intervals(
     Raises:
         InvalidInput: matrices of different shape, values other than 0, 1 and NaN, or a level outside (0, 1).
     """
-    simulated, real = _outcomes(simulated, real, axes=2)
+    simulated, real = checked_outcomes(simulated, real, axes=2)
     if not 0 < level < 1:
         raise InvalidInput(f"level is {level}, expected a number between 0 and 1 such as 0.95")
     starts = simulated.shape[1]
@@ -235,7 +209,12 @@ def checked_rates(simulated: Sequence[float], real: Sequence[float], fewest: int
     return simulated, real
 
 
-def _outcomes(simulated: Sequence[float], real: Sequence[float], axes: int) -> tuple[np.ndarray, np.ndarray]:
+def checked_outcomes(simulated: Sequence[float], real: Sequence[float], axes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Outcomes of both sides as arrays of so many axes.
+
+    Raises:
+        InvalidInput: of different shape, or other than 0, 1 and NaN.
+    """
     simulated, real = np.asarray(simulated, dtype=float), np.asarray(real, dtype=float)
     if simulated.ndim != axes or simulated.shape != real.shape or (axes == 2 and simulated.size == 0):
         shapes = f"{list(simulated.shape)} and {list(real.shape)}"
