@@ -19,6 +19,7 @@ from worldsim.evaluate import (
     judge_missing,
     missing,
     missing_rounds,
+    note_halved,
     roll_out,
     rounds_of,
     timed,
@@ -146,6 +147,7 @@ def _imagine(folder: RunFolder, setting: Setting, config: EvaluateConfig, planne
             evaluate(folder, _played(world, setting, rounds, clock, config.batch), clock, watch=watch)
         finally:
             clock.lanes = min(clock.lanes or 0, world.limit or config.batch) or None
+            clock.halved |= setting.cast.halved
         _judge(folder, setting, config, ["imagined"], clock)
 
 
@@ -162,6 +164,7 @@ def _run_truth(folder: RunFolder, setting: Setting, config: EvaluateConfig, plan
                 evaluate(folder, play(rounds), clock, watch=watch)
     judge_missing(folder, "state", load_verifier("state"), ["truth"], clock)
     _judge(folder, setting, config, ["truth"], clock)
+    note_halved(folder, clock)
 
 
 def _run_probe(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> None:
