@@ -1,6 +1,7 @@
 """`worldsim evaluate`: policies act in a world model, and in the truth where there is one; all is judged, ranked and reported."""
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from worldsim.evaluate import (
     timed,
 )
 from worldsim.experiments.drift import measure_drift
-from worldsim.experiments.preflight import check_room
+from worldsim.experiments.preflight import Pace, check_room
 from worldsim.experiments.probing import probe_of, probe_setting
 from worldsim.experiments.provenance import command_of, machine, versions
 from worldsim.experiments.schema import EvaluateConfig
@@ -142,7 +143,7 @@ def _imagine(folder: RunFolder, setting: Setting, config: EvaluateConfig, planne
     """The imagined episodes and what the verifier says of them."""
     world = setting.worlds["imagined"]
     rounds = _rounds(folder, planned, config, BATCHES)
-    with timed(folder) as clock, _progress(folder, planned, "imagined") as watch:
+    with timed(folder) as clock, _progress(folder, planned, "imagined", config.batch) as watch:
         try:
             evaluate(folder, _played(world, setting, rounds, clock, config.batch), clock, watch=watch)
         finally:
@@ -156,7 +157,7 @@ def _run_truth(folder: RunFolder, setting: Setting, config: EvaluateConfig, plan
     clock = Clock()
     rounds = _rounds(folder, planned, config, 1)
     workers = min(config.workers or os.cpu_count() or 1, len(rounds))
-    with _progress(folder, planned, "truth") as watch:
+    with _progress(folder, planned, "truth", config.batch * workers) as watch:
         if workers <= 1 or config.determinism == "strict":
             evaluate(folder, _played(setting.worlds["truth"], setting, rounds, clock, config.batch), clock, watch=watch)
         else:
@@ -204,15 +205,18 @@ def _judge(folder: RunFolder, setting: Setting, config: EvaluateConfig, worlds: 
 
 
 @contextmanager
-def _progress(folder: RunFolder, planned: list[Episode], world: str) -> Iterator[Callable[[Episode], None]]:
-    """A line that counts episodes, names the policy and says how long it will take."""
+def _progress(folder: RunFolder, planned: list[Episode], world: str, at_once: int) -> Iterator[Callable[[Episode], None]]:
+    """A line that counts episodes, names the policy and says how long it will take; that last also once to a log that shows no bars."""
     from tqdm import tqdm
 
     done = sum(folder.has_episode(episode.id) for episode in planned)
+    pace = Pace(world, len(planned) - done, at_once)
     with tqdm(total=len(planned), initial=done, desc=world, unit="episode") as bar:
 
         def watch(episode: Episode) -> None:
             bar.set_postfix_str(episode.policy, refresh=False)
             bar.update()
+            if line := pace.line():
+                bar.write(line, file=sys.stderr)
 
         yield watch

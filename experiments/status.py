@@ -10,6 +10,7 @@ from typing import Any
 
 from worldsim.errors import DamagedFile
 from worldsim.experiments.evaluate import SHARDS
+from worldsim.experiments.preflight import span_of
 from worldsim.experiments.schema import StatusConfig
 from worldsim.report.json_lines import read_lines
 from worldsim.report.line_forms import is_session, is_verdict
@@ -160,14 +161,10 @@ def lines_of(run: str, status: Status) -> list[str]:
     left = (status.planned or 0) - done
     if status.seconds_each and left > 0:
         pace = f"{3600 / status.seconds_each:.0f} episodes an hour"
-        lines.append(f"  {pace}; {_duration(left * status.seconds_each)} for the {left} left, at that pace")
+        lines.append(f"  {pace}; {span_of(left * status.seconds_each)} for the {left} left, at that pace")
     counts = {"not judged yet": status.unjudged, "damaged": len(status.damaged), "put aside and not made again": len(status.quarantined)}
     said = [f"{count} {what}" for what, count in counts.items() if count]
     return [*lines, f"  {', '.join([*said, f'{status.size / 2**20:.1f} MiB on disk'])}"]
-
-
-def _duration(seconds: float) -> str:
-    return time.strftime("%H:%M:%S", time.gmtime(seconds)) if seconds < 86400 else f"{seconds / 86400:.1f} days"
 
 
 def _table(status: Status) -> Any:

@@ -296,7 +296,7 @@ def test_status_names_everything(tmp_path, capsys):
         "MiB on disk",
     ):
         assert out.count(words) == 2, out
-    assert "7200 episodes an hour; 00:00:03 for the 7 left" in out
+    assert "7200 episodes an hour; 4 seconds for the 7 left" in out
 
 
 def test_the_published_schemas_are_those_of_the_code():

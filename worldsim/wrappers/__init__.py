@@ -1,4 +1,4 @@
-"""What is put around any world model: chunks of lanes, calls halved where the memory is too small, and an eye on lanes that break. Knows the protocol only and loads no torch."""
+"""What is put around any world model: chunks of lanes, fewer where memory is short, and an eye on lanes that break. It loads no torch."""
 
 from worldsim.wrappers.chunked import Chunked, ChunkedState
 from worldsim.wrappers.halving import Halving
