@@ -122,6 +122,7 @@ def _record(config: EvaluateConfig, setting: Setting, path: Path, planned: dict[
     before = {file.stem for file in path.glob("episodes/[!.]*.h5")}
     whole = {"episodes": len(setting.planned), "digest": digest_of([episode.id for episode in setting.planned])}
     return {
+        "part": "run",
         "identity": setting.identity,
         "policies": setting.facts,
         "planned": len(before | {episode.id for each in planned.values() for episode in each}),
@@ -174,6 +175,7 @@ def _run_probe(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> N
     probing = probe_setting(probe, setting, config)
     planned = planned_by_world(probing, config, WHOLE)
     record = {
+        "part": "probe",
         "identity": setting.identity,
         "policies": probe.facts,
         "left_out": probe.left_out,

@@ -1,6 +1,5 @@
 """How far runs are, from their files alone: episodes, verdicts, shards, who writes, pace and disk. Loads no model, decodes no frame."""
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -24,7 +24,7 @@ from worldsim.data.trajectory_file import read_about, read_trajectory, write_tra
 from worldsim.errors import DamagedFile, InvalidInput, UnknownName, WorldsimError
 from worldsim.report.json_lines import append_rows, put_aside_damaged, read_rows
 from worldsim.report.line_forms import is_session, is_verdict
-from worldsim.report.run_config import merged, plain, read_config, refuse_another_run, write_config
+from worldsim.report.run_config import merged, plain, read_config, refuse_another_part, refuse_another_run, write_config
 from worldsim.report.run_lock import RunLock
 from worldsim.types import Trajectory, Verdict
 
@@ -95,6 +95,7 @@ class RunFolder:
             file = path / CONFIG
             if file.exists():
                 held = read_config(file)
+                refuse_another_part(file, held, given)
                 refuse_another_run(path, held, given)
                 given = merged(held, given)
             write_config(file, given)
