@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from worldsim.data.files import digest_of
@@ -74,6 +75,8 @@ def run(config: EvaluateConfig) -> Path:
         if config.probe and not config.shard:
             _run_probe(folder, setting, config)
         finish(folder, report=config.report)
+    if config.shard:
+        print(f"when all {shard.count} shards are played type: worldsim merge {quote(str(path.parent.parent))}")
     return path
 
 

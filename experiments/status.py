@@ -57,14 +57,24 @@ def run(config: StatusConfig) -> None:
     """Print the status of all runs asked for, and of their shards."""
     for name in [config.run, *config.more]:
         _show(name, status_of(name))
-        for shard in shards_of(Path(name)):
+        shards = shards_of(Path(name))
+        for shard in shards:
             _show(str(shard), status_of(shard), brief=True)
+        if shards and (missing := not_begun([shard.name for shard in shards])):
+            print(f"{name}: shards that were not begun here: {', '.join(missing)}")
 
 
 def shards_of(run: Path) -> list[Path]:
     """The run folders in `run`/shards, in the order of their numbers."""
     found = [file.parent for file in run.glob(f"{SHARDS}/*/{CONFIG}")]
     return sorted(found, key=lambda shard: ([int(word) for word in shard.name.split("-of-") if word.isdigit()], shard.name))
+
+
+def not_begun(shards: Sequence[str]) -> list[str]:
+    """The names of shards that are not among these, of as many as they say."""
+    counts = {count for name in shards if (count := name.partition("-of-")[2]).isdecimal()}
+    every = (f"{number}-of-{count}" for count in sorted(counts) for number in range(1, int(count) + 1))
+    return [name for name in every if name not in shards]
 
 
 def status_of(run: str | Path) -> Status:

@@ -245,6 +245,11 @@ def test_merged_shards_are_the_run(tiny_parts, capsys, batch):  # noqa: F811
     assert cli.main(arguments("whole", **keys)) == 0
     for number in (1, 2, 3):
         assert cli.main(arguments("run", shard=f"{number}/3", **keys)) == 0
+        assert "when all 3 shards are played type: worldsim merge run" in capsys.readouterr().out
+        assert cli.main(["status", "run"]) == 0
+        missing = [f"{each}-of-3" for each in range(number + 1, 4)]
+        said = f"run: shards that were not begun here: {', '.join(missing)}\n"
+        assert (said in capsys.readouterr().out) == bool(missing)
     assert [status_of(shard).complete for shard in shards_of(Path("run"))] == [True] * 3
     Path("run/shards/2-of-3/checklist.yaml").write_text("rubric: shut\n")
     for new in ("15 episodes and 15 verdicts", "0 episodes and 0 verdicts"):
