@@ -1,10 +1,12 @@
 """`worldsim evaluate`: policies act in a world model, and in the truth where there is one; all is judged, ranked and reported."""
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from worldsim.data.files import digest_of
@@ -19,12 +21,13 @@ from worldsim.evaluate import (
     judge_missing,
     missing,
     missing_rounds,
+    note_halved,
     roll_out,
     rounds_of,
     timed,
 )
 from worldsim.experiments.drift import measure_drift
-from worldsim.experiments.preflight import check_room
+from worldsim.experiments.preflight import Pace, check_room
 from worldsim.experiments.probing import probe_of, probe_setting
 from worldsim.experiments.provenance import command_of, machine, versions
 from worldsim.experiments.schema import EvaluateConfig
@@ -72,6 +75,8 @@ def run(config: EvaluateConfig) -> Path:
         if config.probe and not config.shard:
             _run_probe(folder, setting, config)
         finish(folder, report=config.report)
+    if config.shard:
+        print(f"when all {shard.count} shards are played type: worldsim merge {quote(str(path.parent.parent))}")
     return path
 
 
@@ -117,6 +122,7 @@ def _record(config: EvaluateConfig, setting: Setting, path: Path, planned: dict[
     before = {file.stem for file in path.glob("episodes/[!.]*.h5")}
     whole = {"episodes": len(setting.planned), "digest": digest_of([episode.id for episode in setting.planned])}
     return {
+        "part": "run",
         "identity": setting.identity,
         "policies": setting.facts,
         "planned": len(before | {episode.id for each in planned.values() for episode in each}),
@@ -138,11 +144,12 @@ def _imagine(folder: RunFolder, setting: Setting, config: EvaluateConfig, planne
     """The imagined episodes and what the verifier says of them."""
     world = setting.worlds["imagined"]
     rounds = _rounds(folder, planned, config, BATCHES)
-    with timed(folder) as clock, _progress(folder, planned, "imagined") as watch:
+    with timed(folder) as clock, _progress(folder, planned, "imagined", config.batch) as watch:
         try:
             evaluate(folder, _played(world, setting, rounds, clock, config.batch), clock, watch=watch)
         finally:
             clock.lanes = min(clock.lanes or 0, world.limit or config.batch) or None
+            clock.halved |= setting.cast.halved
         _judge(folder, setting, config, ["imagined"], clock)
 
 
@@ -151,7 +158,7 @@ def _run_truth(folder: RunFolder, setting: Setting, config: EvaluateConfig, plan
     clock = Clock()
     rounds = _rounds(folder, planned, config, 1)
     workers = min(config.workers or os.cpu_count() or 1, len(rounds))
-    with _progress(folder, planned, "truth") as watch:
+    with _progress(folder, planned, "truth", config.batch * workers) as watch:
         if workers <= 1 or config.determinism == "strict":
             evaluate(folder, _played(setting.worlds["truth"], setting, rounds, clock, config.batch), clock, watch=watch)
         else:
@@ -159,6 +166,7 @@ def _run_truth(folder: RunFolder, setting: Setting, config: EvaluateConfig, plan
                 evaluate(folder, play(rounds), clock, watch=watch)
     judge_missing(folder, "state", load_verifier("state"), ["truth"], clock)
     _judge(folder, setting, config, ["truth"], clock)
+    note_halved(folder, clock)
 
 
 def _run_probe(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> None:
@@ -167,6 +175,7 @@ def _run_probe(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> N
     probing = probe_setting(probe, setting, config)
     planned = planned_by_world(probing, config, WHOLE)
     record = {
+        "part": "probe",
         "identity": setting.identity,
         "policies": probe.facts,
         "left_out": probe.left_out,
@@ -198,15 +207,18 @@ def _judge(folder: RunFolder, setting: Setting, config: EvaluateConfig, worlds: 
 
 
 @contextmanager
-def _progress(folder: RunFolder, planned: list[Episode], world: str) -> Iterator[Callable[[Episode], None]]:
-    """A line that counts episodes, names the policy and says how long it will take."""
+def _progress(folder: RunFolder, planned: list[Episode], world: str, at_once: int) -> Iterator[Callable[[Episode], None]]:
+    """A line that counts episodes, names the policy and says how long it will take; that last also once to a log that shows no bars."""
     from tqdm import tqdm
 
     done = sum(folder.has_episode(episode.id) for episode in planned)
+    pace = Pace(world, len(planned) - done, at_once)
     with tqdm(total=len(planned), initial=done, desc=world, unit="episode") as bar:
 
         def watch(episode: Episode) -> None:
             bar.set_postfix_str(episode.policy, refresh=False)
             bar.update()
+            if line := pace.line():
+                bar.write(line, file=sys.stderr)
 
         yield watch

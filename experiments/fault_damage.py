@@ -13,10 +13,14 @@ from worldsim.experiments import cli
 from worldsim.experiments.fault_runs import POLICIES, Ended, Process, Reference, command, contents_of, results_of
 from worldsim.labelling.label import Label, content_of
 from worldsim.labelling.ledger import opened
+from worldsim.report.calibration import add_calibration, against_human
 from worldsim.report.results import write_results
 from worldsim.report.run_folder import RunFolder
+from worldsim.report.stated import STATED
+from worldsim.types import Verdict
 
 RATER = "ann"
+TYPED = "rubric: the drawer is shut by 2 cm or more\nselection: the last of 3, in 2026\n"
 MOST_TOLD = 3  # refusals of one damaged run, each followed by what it says
 Kind = Callable[[Path, list[Path], random.Random], None]
 
@@ -95,7 +99,7 @@ def damage_trials(reference: Reference, count: int, seed: int) -> Counter[str]:
         if (run / place).exists() and (run / place).read_bytes() == before:
             found["the damage changed nothing"] += 1
             continue
-        outcome = _outcome(reference, run, whole)
+        outcome = _outcome(reference, run, place, whole)
         if outcome.startswith("LOST"):
             print(f"{outcome}: {place}, {kind}", flush=True)
         found[outcome] += 1
@@ -112,7 +116,7 @@ def _by_kind(places: list[Path], rng: random.Random) -> list[Path]:
 
 
 def _complete(reference: Reference) -> None:
-    """Give the run what else a run folder may hold: labels of a person and the numbers of a replay."""
+    """Give the run what else a run folder may hold: a person's labels and words, a judge's calibration and the numbers of a replay."""
     folder = RunFolder(reference.run)
     labelled = [about.episode for about in folder.abouts()][:6]
     with opened(folder, RATER) as ledger:
@@ -120,6 +124,9 @@ def _complete(reference: Reference) -> None:
     steps = [1, 2, 3]
     numbers = {"steps": steps, "psnr": [30.25, 29.5, 28.125], "copy_psnr": [27.5, 20.0, 19.0], "episodes": 4, "episodes_by_step": [4] * 3}
     write_sealed(reference.run / "open_loop.json", numbers)
+    cases = [(Verdict(float(said)), true) for said, true in ((1, 1), (1, 0), (0, 1), (0, 0), (0, 0))]
+    add_calibration(folder, folder.identity["verifier"]["name"], against_human(cases, (3, 3), 1, 0.95))
+    (reference.run / STATED).write_text(TYPED)
     write_results(folder)
     reference.results.clear()
     reference.results.update(results_of(reference.run))
@@ -139,14 +146,15 @@ def _compared(reference: Reference, run: Path) -> dict[str, Any] | Ended:
     ended = _run(reference, ["compare", str(run), f"real={reference.folder / 'real.csv'}", f"out={out}"])
     if not out.exists():
         return ended
-    numbers = json.loads(out.read_text(encoding="utf-8"))
-    return {key: numbers[key] for key in ("policies", "agreement")}
+    (only,) = json.loads(out.read_text(encoding="utf-8"))["comparisons"]
+    return {key: only[key] for key in ("policies", "agreement")}
 
 
-def _outcome(reference: Reference, run: Path, whole: dict[str, Any] | Ended) -> str:
+def _outcome(reference: Reference, run: Path, place: Path, whole: dict[str, Any] | Ended) -> str:
     """What came of a damaged run, in words."""
     status, compared = _run(reference, ["status", str(run)]), _compared(reference, run)
-    resumed = _run(reference, command(run, report="false"))
+    resume = command(run, report=str(place.name == STATED).lower())  # only the report reads what people typed
+    resumed = _run(reference, resume)
     if status.crashed or resumed.crashed or (isinstance(compared, Ended) and compared.crashed):
         print(next(each.said for each in (status, resumed, compared) if isinstance(each, Ended) and each.crashed)[-1500:])
         return "LOST: crashed"
@@ -156,7 +164,7 @@ def _outcome(reference: Reference, run: Path, whole: dict[str, Any] | Ended) -> 
     while resumed.code and told < MOST_TOLD:
         if not _did_as_told(run, resumed):
             return f"LOST: wrong number (refused without saying what to do: {resumed.said.splitlines()[-1:]})"
-        resumed, told = _run(reference, command(run, report="false")), told + 1
+        resumed, told = _run(reference, resume), told + 1
     if resumed.code:
         return "LOST: crashed" if resumed.crashed else "LOST: wrong number (refused whatever is done)"
     same = "refused in one line; the same end when done as told" if told else "found and made again: the same end"
@@ -169,6 +177,8 @@ def _did_as_told(run: Path, refused: Ended) -> bool:
     if "worldsim label" in told:
         with opened(RunFolder(run), RATER):
             pass
+    elif STATED in told:
+        (run / STATED).write_text(TYPED)
     elif "delete it" in told:
         Path(told.split("worldsim: ")[-1].split(" ")[0]).unlink()
     else:
@@ -181,12 +191,17 @@ def _named(reference: Reference, run: Path, same: str) -> str:
     if reference.equals(run):
         return same
     found, whole = results_of(run), reference.results
-    labels = [{row["verifier"]: row for row in each["judges"]}.get(f"human:{RATER}", {"scored": 0}) for each in (found, whole)]
-    fewer = labels[0]["scored"] < labels[1]["scored"]
-    rest = [
-        {**each, "open_loop": None, "judges": [row for row in each["judges"] if not row["verifier"].startswith("human:")]}
-        for each in (found, whole)
-    ]
-    if rest[0] == rest[1] and (fewer or found["open_loop"] is None):
-        return "labels or replay numbers are gone, and counted as not there"
+    gone = [key for key in ("open_loop", "calibration") if found[key] is None]
+    people = [{row["verifier"]: row["scored"] for row in each["judges"]}.get(f"human:{RATER}", 0) for each in (found, whole)]
+    if _without(found, gone) == _without(whole, gone) and (gone or people[0] < people[1]):
+        return "labels, calibration or replay numbers are gone, and counted as not there"
     return "LOST: wrong number"
+
+
+def _without(results: dict[str, Any], gone: list[str]) -> dict[str, Any]:
+    """The results without these blocks, what follows from them, and what people said."""
+    kept = {key: value for key, value in results.items() if key not in gone}
+    kept["judges"] = [row for row in results["judges"] if not row["verifier"].startswith("human:")]
+    if "calibration" in gone:
+        kept["policies"] = [{**policy, "corrected": None} for policy in results["policies"]]
+    return kept

@@ -109,9 +109,13 @@ class Reference:
             with suppress(Exception), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 import_module(name)
+        _draw_no_first_weights()
         begun = time.monotonic()
         Process(lambda: cli.main(command(run)), folder / "log").end()
-        return cls(folder, run, results_of(run), contents_of(run), time.monotonic() - begun)
+        made = cls(folder, run, results_of(run), contents_of(run), time.monotonic() - begun)
+        if not made.equals(folder / "warm"):
+            raise SystemExit("two uninterrupted runs differ, so nothing can be told from a third")
+        return made
 
     def equals(self, run: Path) -> bool:
         """Whether a run came to the same."""
@@ -131,6 +135,14 @@ class Reference:
         return shutil.copytree(self.run, copy)
 
 
+def _draw_no_first_weights() -> None:
+    """Spare all processes forked from here the random weights of networks, which checkpoints are loaded over."""
+    import torch
+
+    for name in ("kaiming_uniform_", "kaiming_normal_", "uniform_", "normal_"):
+        setattr(torch.nn.init, name, lambda tensor, *given, **named: tensor)
+
+
 def results_of(run: Path) -> dict[str, Any]:
     """results.json but for what no two runs share. Unlike the product this does not look at hashes."""
     results = json.loads((run / "results.json").read_text(encoding="utf-8"))
@@ -138,13 +150,17 @@ def results_of(run: Path) -> dict[str, Any]:
 
 
 def contents_of(run: Path) -> dict[str, bytes]:
-    """Every episode's frames and actions, and every verdict, of a run and of its probe; a second one of the same would show."""
+    """Every episode's frames and actions and its verdicts, of a run and of its probe; a second one of the same would show.
+
+    A verdict of an episode that is not there counts nowhere.
+    """
     found: dict[str, bytes] = {}
     for inner in (run, run / "probe"):
-        for path in inner.glob("episodes/[!.]*.h5"):
+        episodes = {path.stem: path for path in inner.glob("episodes/[!.]*.h5")}
+        for path in episodes.values():
             trajectory = read_trajectory(path)
             found[f"{inner.name == 'probe'} {path.stem}"] = trajectory.frames.tobytes() + trajectory.actions.tobytes()
         for path in inner.glob("verdicts/*.jsonl"):
-            rows = sorted(path.read_text(encoding="utf-8").splitlines())
+            rows = sorted(row for row in path.read_text(encoding="utf-8").splitlines() if json.loads(row)["episode"] in episodes)
             found[f"{inner.name == 'probe'} {path.name}"] = "\n".join(rows).encode()
     return found

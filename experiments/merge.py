@@ -20,6 +20,7 @@ from worldsim.report.probe import has_probe, probe_path
 from worldsim.report.run_config import merged, refuse_another_run
 from worldsim.report.run_folder import PEOPLE, TIMINGS, RunFolder
 from worldsim.report.run_lock import owners
+from worldsim.report.stated import STATED
 from worldsim.types import Verdict
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,9 @@ def run(config: MergeConfig) -> Path:
     new = f"{copied.episodes} episodes and {copied.verdicts} verdicts were new"
     print(f"merged {len(sources)} run folders: {new}; {done} of {planned} are there")
     if done < planned or "shard" in sources[0].config.get("plan", {}):
-        print(f"to play and judge what is missing, and the probe, type the command of the shards with run={out} and without shard=")
+        print(
+            f"to play and judge what is missing, and for drift and probe, type the command of the shards with run={out} and without shard="
+        )
     return out
 
 
@@ -96,6 +99,7 @@ def merge(folder: RunFolder, sources: Iterable[RunFolder]) -> Copied:
         if any(owner.alive for owner in owners(source.path)):
             copied.named.append(f"{source.path} is still being played; merge again when it has ended")
         _copy(folder, source, copied)
+        _copy_stated(folder, source, copied)
         if has_probe(source):
             inner = RunFolder(probe_path(source))
             held = RunFolder(probe_path(folder)).config if has_probe(folder) else inner.config
@@ -121,6 +125,16 @@ def _copy(folder: RunFolder, source: RunFolder, copied: Copied) -> None:
         append_rows(folder.path / TIMINGS, new)
     if bad:
         copied.named.append(f"not merged: damaged lines {', '.join(map(str, bad))} of {source.path / TIMINGS}")
+
+
+def _copy_stated(folder: RunFolder, source: RunFolder, copied: Copied) -> None:
+    """Copy what people typed of the study, where `folder` has nothing of the kind."""
+    mine, theirs = folder.path / STATED, source.path / STATED
+    if theirs.is_file() and not mine.exists():
+        with written_whole(mine) as aside:
+            aside.write_bytes(theirs.read_bytes())
+    elif theirs.is_file() and theirs.read_bytes() != mine.read_bytes():
+        copied.named.append(f"{theirs} differs; the one of {folder.path} stays")
 
 
 def _copy_episode(folder: RunFolder, source: RunFolder, episode: str, copied: Copied) -> bool:

@@ -1,7 +1,8 @@
-"""What an evaluation will need of the disk, said and refused before anything is computed. Plays nothing."""
+"""What an evaluation will need: of the disk, said and refused before anything is computed, and of time, once it is known. Plays nothing."""
 
 import shutil
 import sys
+import time
 import zlib
 
 from worldsim.errors import WorldsimError
@@ -30,6 +31,37 @@ def check_room(folder: RunFolder, setting: Setting, planned: int, *, ignore: boo
             f"the disk of {folder.path} is too small: {line}; free some space, use another run=PATH, or type ignore_disk=true"
         )
     print(f"worldsim: {line}", file=sys.stderr)
+
+
+class Pace:
+    """Says once, when `first` episodes of a world have been played, how long those left will take.
+
+    Args:
+        world: their world.
+        left: how many are to be played.
+        first: how many are waited for: those that are played at once, which end together.
+    """
+
+    def __init__(self, world: str, left: int, first: int) -> None:
+        self._world, self._left, self._first, self._done = world, left, first, 0
+        self._begun = time.monotonic()
+
+    def line(self) -> str:
+        """One more was played: the line, or nothing."""
+        self._done += 1
+        left = self._left - self._done
+        if self._done != self._first or left <= 0:
+            return ""
+        each = (time.monotonic() - self._begun) / self._done
+        return f"worldsim: about {span_of(left * each)} for the other {left} {self._world} episodes, at {60 / each:.3g} a minute"
+
+
+def span_of(seconds: float) -> str:
+    """A time in words."""
+    for size, word in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {word}"
+    return f"{seconds:.0f} seconds"
 
 
 def episode_bytes(setting: Setting) -> int:

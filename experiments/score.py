@@ -4,7 +4,7 @@ from typing import Any
 
 from worldsim.data.files import digest_of
 from worldsim.errors import InvalidInput
-from worldsim.evaluate import Clock, judge_missing
+from worldsim.evaluate import Clock, judge_missing, note_halved
 from worldsim.experiments.evaluate import finish, restore
 from worldsim.experiments.schema import ScoreConfig
 from worldsim.experiments.setting import chosen_verifier, verifier_facts
@@ -29,7 +29,9 @@ def run(config: ScoreConfig) -> None:
     name = _verdict_name(facts, held)
     with RunFolder.open(config.run, held | {"judges": held.get("judges", {}) | {name: facts}}) as folder:
         restore(folder)
-        judge_missing(folder, name, verifier, WORLDS, Clock())
+        clock = Clock()
+        judge_missing(folder, name, verifier, WORLDS, clock)
+        note_halved(folder, clock)
         if has_probe(folder):
             with RunFolder.open(probe_path(folder), RunFolder(probe_path(folder)).config) as probe:
                 judge_missing(probe, name, verifier, WORLDS, Clock())

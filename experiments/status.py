@@ -1,6 +1,5 @@
 """How far runs are, from their files alone: episodes, verdicts, shards, who writes, pace and disk. Loads no model, decodes no frame."""
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 
 from worldsim.errors import DamagedFile
 from worldsim.experiments.evaluate import SHARDS
+from worldsim.experiments.preflight import span_of
 from worldsim.experiments.schema import StatusConfig
 from worldsim.report.json_lines import read_lines
 from worldsim.report.line_forms import is_session, is_verdict
@@ -57,14 +57,24 @@ def run(config: StatusConfig) -> None:
     """Print the status of all runs asked for, and of their shards."""
     for name in [config.run, *config.more]:
         _show(name, status_of(name))
-        for shard in shards_of(Path(name)):
+        shards = shards_of(Path(name))
+        for shard in shards:
             _show(str(shard), status_of(shard), brief=True)
+        if shards and (missing := not_begun([shard.name for shard in shards])):
+            print(f"{name}: shards that were not begun here: {', '.join(missing)}")
 
 
 def shards_of(run: Path) -> list[Path]:
     """The run folders in `run`/shards, in the order of their numbers."""
     found = [file.parent for file in run.glob(f"{SHARDS}/*/{CONFIG}")]
     return sorted(found, key=lambda shard: ([int(word) for word in shard.name.split("-of-") if word.isdigit()], shard.name))
+
+
+def not_begun(shards: Sequence[str]) -> list[str]:
+    """The names of shards that are not among these, of as many as they say."""
+    counts = {count for name in shards if (count := name.partition("-of-")[2]).isdecimal()}
+    every = (f"{number}-of-{count}" for count in sorted(counts) for number in range(1, int(count) + 1))
+    return [name for name in every if name not in shards]
 
 
 def status_of(run: str | Path) -> Status:
@@ -160,14 +170,10 @@ def lines_of(run: str, status: Status) -> list[str]:
     left = (status.planned or 0) - done
     if status.seconds_each and left > 0:
         pace = f"{3600 / status.seconds_each:.0f} episodes an hour"
-        lines.append(f"  {pace}; {_duration(left * status.seconds_each)} for the {left} left, at that pace")
+        lines.append(f"  {pace}; {span_of(left * status.seconds_each)} for the {left} left, at that pace")
     counts = {"not judged yet": status.unjudged, "damaged": len(status.damaged), "put aside and not made again": len(status.quarantined)}
     said = [f"{count} {what}" for what, count in counts.items() if count]
     return [*lines, f"  {', '.join([*said, f'{status.size / 2**20:.1f} MiB on disk'])}"]
-
-
-def _duration(seconds: float) -> str:
-    return time.strftime("%H:%M:%S", time.gmtime(seconds)) if seconds < 86400 else f"{seconds / 86400:.1f} days"
 
 
 def _table(status: Status) -> Any:

@@ -249,18 +249,29 @@ def alive(process: int) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
-def test_processes_of_a_killed_run_end_with_it(drawer_parts):
-    program = "import sys; from worldsim.experiments.cli import main; main(sys.argv[1:])"
-    argv = drawer_arguments(drawer_parts, "killed", workers=2)
-    process = subprocess.Popen([sys.executable, "-c", program, *argv], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_processes_of_an_ended_run_end_with_it_and_it_is_resumed(drawer_parts, number, code):
+    program = "import sys; from worldsim.experiments.cli import main; sys.exit(main(sys.argv[1:]))"
+    argv = drawer_arguments(drawer_parts, "ended", workers=2)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *argv], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+    )
     children: set[int] = set()
     while len(children) < 3:  # two workers and multiprocessing's own tracker
         assert process.poll() is None
         children |= children_of(process.pid)
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    if number == signal.SIGKILL:
+        process.kill()
+    else:
+        os.killpg(process.pid, number)  # Ctrl-C reaches all processes of a terminal
+    _, err = process.communicate()
+    assert process.returncode == code, err
+    assert "Traceback" not in err
     deadline = time.monotonic() + 30
     while any(map(alive, children)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    for run in ("ended", "alone"):
+        assert cli.main(drawer_arguments(drawer_parts, run, workers=1)) == 0
+    assert contents(drawer_parts / "ended") == contents(drawer_parts / "alone")

@@ -213,7 +213,12 @@ def test_a_stated_line_goes_beside_what_the_run_says(run):
 
 @pytest.mark.parametrize(
     ("text", "error", "words"),
-    [("rubrik: x", UnknownName, 'did you mean "rubric"'), ("a: [", DamagedFile, "not YAML"), ("- x", DamagedFile, "mapping")],
+    [
+        ("rubrik: x", UnknownName, 'did you mean "rubric"'),
+        ("a: [", DamagedFile, "not YAML"),
+        ("rubric: 2026-13-45", DamagedFile, "not YAML"),
+        ("- x", DamagedFile, "mapping"),
+    ],
 )
 def test_a_checklist_that_cannot_be_read_is_said_in_one_line(run, text, error, words):
     (run.path / "checklist.yaml").write_text(text)

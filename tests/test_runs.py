@@ -23,6 +23,7 @@ from worldsim.errors import DamagedFile, InvalidInput, WorldsimError
 from worldsim.evaluate import Shard
 from worldsim.experiments import cli
 from worldsim.experiments.faults import main as faults
+from worldsim.experiments.preflight import Pace, span_of
 from worldsim.experiments.status import shards_of, status_of
 from worldsim.report import run_lock
 from worldsim.report.json_lines import append_rows, put_aside_damaged, read_lines
@@ -110,6 +111,18 @@ def test_a_damaged_config_is_refused_and_made_again(tmp_path, damage):
     file.unlink()
     with RunFolder.open(run.path, CONFIG) as again:
         assert [about.episode for about in again.abouts()] == ["e1", "e2"]
+
+
+def test_the_config_of_a_probe_is_not_taken_for_its_runs(tmp_path):
+    run, probe = CONFIG | {"part": "run"}, CONFIG | {"part": "probe"}
+    begun(tmp_path / "run", config=run), begun(tmp_path / "run" / "probe", config=probe)
+    shutil.copy(tmp_path / "run" / "probe" / "config.yaml", tmp_path / "run" / "config.yaml")
+    with pytest.raises(DamagedFile, match="config of the probe, not of the run; delete it and type the command"):
+        RunFolder.open(tmp_path / "run", run)
+    (tmp_path / "run" / "config.yaml").unlink()
+    assert begun(tmp_path / "run", (), run).episode_ids() == ["e1", "e2"]
+    with RunFolder.open(tmp_path / "run", CONFIG) as older:  # which does not say whose it is
+        assert older.config["part"] == "run"
 
 
 def test_an_episode_under_anothers_name_or_of_another_run_is_not_counted(tmp_path):
@@ -232,15 +245,35 @@ def test_merged_shards_are_the_run(tiny_parts, capsys, batch):  # noqa: F811
     assert cli.main(arguments("whole", **keys)) == 0
     for number in (1, 2, 3):
         assert cli.main(arguments("run", shard=f"{number}/3", **keys)) == 0
+        assert "when all 3 shards are played type: worldsim merge run" in capsys.readouterr().out
+        assert cli.main(["status", "run"]) == 0
+        missing = [f"{each}-of-3" for each in range(number + 1, 4)]
+        said = f"run: shards that were not begun here: {', '.join(missing)}\n"
+        assert (said in capsys.readouterr().out) == bool(missing)
     assert [status_of(shard).complete for shard in shards_of(Path("run"))] == [True] * 3
+    Path("run/shards/2-of-3/checklist.yaml").write_text("rubric: shut\n")
     for new in ("15 episodes and 15 verdicts", "0 episodes and 0 verdicts"):
         capsys.readouterr()
         assert cli.main(["merge", "run", "report=false"]) == 0
-        assert f"merged 3 run folders: {new} were new; 15 of 15 are there" in capsys.readouterr().out
+        out = capsys.readouterr().out
+        assert f"merged 3 run folders: {new} were new; 15 of 15 are there" in out
+        assert "for drift and probe, type the command of the shards with run=run and without shard=" in out
         assert contents("run") == contents("whole")
+        whole, merged = RunFolder("whole").config, RunFolder("run").config
+        assert all(merged[key] == whole[key] for key in ("identity", "policies", "settings", "specs", "part"))
+        assert Path("run/checklist.yaml").read_text() == "rubric: shut\n"
         assert numbers("run") == numbers("whole")
     assert cli.main(arguments("run", **keys)) == 0
     assert contents("run") == contents("whole")
+
+
+def test_a_merge_keeps_what_people_typed_into_the_run(tmp_path, capsys):
+    for name, text in (("out", "rubric: mine\n"), ("one", "rubric: theirs\n")):
+        begun(tmp_path / name)
+        (tmp_path / name / "checklist.yaml").write_text(text)
+    assert cli.main(["merge", str(tmp_path / "out"), str(tmp_path / "one"), "report=false"]) == 0
+    assert f"{tmp_path / 'one' / 'checklist.yaml'} differs; the one of {tmp_path / 'out'} stays" in capsys.readouterr().out
+    assert (tmp_path / "out" / "checklist.yaml").read_text() == "rubric: mine\n"
 
 
 def test_a_merge_refuses_what_does_not_belong_together(tmp_path, capsys):
@@ -296,7 +329,27 @@ def test_status_names_everything(tmp_path, capsys):
         "MiB on disk",
     ):
         assert out.count(words) == 2, out
-    assert "7200 episodes an hour; 00:00:03 for the 7 left" in out
+    assert "7200 episodes an hour; 4 seconds for the 7 left" in out
+
+
+def test_the_first_episodes_tell_how_long_the_rest_will_take(monkeypatch):
+    clock = iter([100.0, 130.0])
+    monkeypatch.setattr("worldsim.experiments.preflight.time.monotonic", lambda: next(clock))
+    pace = Pace("imagined", left=43, first=3)
+    lines = [pace.line() for _ in range(43)]
+    assert lines[2] == "worldsim: about 7 minutes for the other 40 imagined episodes, at 6 a minute"
+    assert not any(lines[:2] + lines[3:])
+    monkeypatch.setattr("worldsim.experiments.preflight.time.monotonic", lambda: 0.0)
+    few = Pace("truth", left=2, first=2)
+    assert [few.line(), few.line()] == ["", ""]
+    assert [span_of(seconds) for seconds in (7, 119, 120, 7199, 7200, 200000)] == [
+        "7 seconds",
+        "119 seconds",
+        "2 minutes",
+        "120 minutes",
+        "2 hours",
+        "2 days",
+    ]
 
 
 def test_the_published_schemas_are_those_of_the_code():
@@ -326,25 +379,57 @@ def test_results_of_every_version_become_the_newest(tiny_parts):  # noqa: F811
 # --- real processes ---
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("delay", [0.5, 2.5])
-def test_a_signal_ends_it_with_the_command_to_resume(tmp_path, number, code, delay):
-    tiny.world_model(tmp_path / "world"), tiny.policy(tmp_path / "a"), tiny.task_file(tmp_path / "task.h5", starts=400, horizon=50)
-    keys = ["evaluate", "run=run", "world_model=world", "policies=[a]", "task=task.h5", "verifier=none", "episodes=400", "batch=400"]
-    program = "import sys; from worldsim.experiments.cli import main; print('go', flush=True); sys.exit(main(sys.argv[1:]))"
+PROGRAM = "import sys; from worldsim.experiments.cli import main; print('go', flush=True); sys.exit(main(sys.argv[1:]))"
+
+
+def started(folder: Path, words: list[str]) -> subprocess.Popen:
+    """A command in a process of its own, about to begin."""
     process = subprocess.Popen(
-        [sys.executable, "-c", program, *keys], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", PROGRAM, *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     process.stdout.readline()
-    time.sleep(delay)
+    return process
+
+
+def interrupted(process: subprocess.Popen, *numbers: int) -> str:
+    """What it says when it is sent these signals, one at once after another, while it runs."""
     assert process.poll() is None
-    process.send_signal(number)
+    for number in numbers:
+        process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == code, err
+    assert process.returncode == 128 + numbers[0], err
     assert "Traceback" not in err
+    return err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("numbers", [(signal.SIGINT,), (signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)])
+@pytest.mark.parametrize("delay", [0.5, 2.5])
+def test_a_signal_ends_it_with_the_command_to_resume(tmp_path, numbers, delay):
+    tiny.world_model(tmp_path / "world"), tiny.policy(tmp_path / "a"), tiny.task_file(tmp_path / "task.h5", starts=400, horizon=50)
+    keys = ["evaluate", "run=run", "world_model=world", "policies=[a]", "task=task.h5", "verifier=none", "episodes=400", "batch=400"]
+    process = started(tmp_path, keys)
+    time.sleep(delay)
+    err = interrupted(process, *numbers)
     assert err.splitlines()[-1].startswith("worldsim: interrupted; to go on from what is finished type: worldsim evaluate run=run")
     assert not list(tmp_path.glob("run/**/.*.tmp"))
+
+
+@pytest.mark.slow
+def test_a_signal_while_the_report_is_written_leaves_no_half_file(tiny_parts):  # noqa: F811
+    keys = {"report": "true", "determinism": "strict"}
+    process = started(tiny_parts, arguments("run", **keys))
+    while not Path("run/results.json").exists():
+        assert process.poll() is None
+        time.sleep(0.005)
+    interrupted(process, signal.SIGINT)
+    page = Path("run/report/index.html")
+    assert not page.exists()
+    assert cli.main(arguments("whole", **keys)) == cli.main(arguments("run", **keys)) == 0
+    assert numbers("run") == numbers("whole")
+    assert contents("run") == contents("whole")
+    assert page.read_text().rstrip().endswith("</html>")
+    assert not list(Path("run").rglob(".*.tmp"))
 
 
 @pytest.mark.slow

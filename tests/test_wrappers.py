@@ -131,7 +131,9 @@ def test_a_memory_too_small_for_one_lane_is_one_line():
     model = Chunked(Hungry(toy.PixelShift(), 0, MemoryError("no more\nat all")))
     with pytest.raises(WorldsimError) as caught:
         model.start(pictures(2), seeds(2))
-    assert str(caught.value).startswith("the memory is too small for this world, even one lane at a time (no more); ask for fewer lanes")
+    assert str(caught.value).startswith(
+        "the memory is too small for the world model, even one lane at a time (no more); ask for fewer lanes"
+    )
     assert "\n" not in str(caught.value)
 
 

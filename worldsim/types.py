@@ -153,6 +153,8 @@ class Policy(Protocol):
 
     A policy that can fail, such as one behind a network, may also have `faults`, a mapping from lane to one line: the lanes that it can
     no longer act in until they are reset. `act` gives NaN for them. Their episodes are left unscored, and the others go on.
+
+    An `act` that runs out of memory must not have remembered anything: it is called again for half of the lanes, then for the others.
     """
 
     action: ActionSpec

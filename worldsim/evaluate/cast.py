@@ -1,6 +1,7 @@
 """The policies of an evaluation, each acting in its own lanes of one batch. Knows no world."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -8,6 +9,9 @@ import numpy as np
 from worldsim.errors import InvalidInput
 from worldsim.evaluate.planning import Episode
 from worldsim.types import ActionSpec, Policy, StatePolicy, Task
+from worldsim.wrappers import Halving
+
+ADVICE = "ask for fewer lanes (batch=)"
 
 
 class Part(Protocol):
@@ -18,10 +22,20 @@ class Part(Protocol):
 
 
 class Cast:
-    """The policies by name. `one_by_one` asks them lane by lane, so that no bit of an action can depend on the other lanes."""
+    """The policies by name. `one_by_one` asks them lane by lane, so that no bit of an action can depend on the other lanes.
+
+    A policy that runs out of memory is asked for half as many lanes at a time from there on.
+    """
 
     def __init__(self, policies: Mapping[str, Policy], *, one_by_one: bool = False) -> None:
-        self._policies, self._one_by_one = policies, one_by_one
+        size = 1 if one_by_one else None
+        self._policies = policies
+        self._calls = {name: Halving(f'policy "{name}"', "lane", ADVICE, size) for name in policies}
+
+    @property
+    def halved(self) -> dict[str, int]:
+        """Most lanes in one call of those policies for which the memory was too small."""
+        return {f"policy {name}": calls.size for name, calls in self._calls.items() if calls.halved and calls.size}
 
     def reset(self, parts: Sequence[Part], task: Task) -> None:
         """Tell each policy which episodes begin in which of its lanes."""
@@ -43,10 +57,10 @@ class Cast:
         actions: dict[int, np.ndarray] = {}
         faults: dict[int, str] = {}
         for name, rows in _by_policy(parts).items():
-            for few in [[row] for row in rows] if self._one_by_one else [rows]:
-                slots = [parts[row].slot for row in few]
-                actions |= zip(few, self._act(name, slots, few, frames, states), strict=True)
-                faults |= {row: fault for row, fault in zip(few, self._faults(name, slots), strict=True) if fault}
+            slots = [parts[row].slot for row in rows]
+            ask = partial(self._act, name, slots, rows, frames, states)
+            actions |= zip(rows, np.concatenate(self._calls[name].over(len(rows), ask)[1]), strict=True)
+            faults |= {row: fault for row, fault in zip(rows, self._faults(name, slots), strict=True) if fault}
         rows = range(len(parts))
         return np.stack([actions[row] for row in rows]), tuple(f"the policy failed: {faults[row]}" if row in faults else "" for row in rows)
 
@@ -59,8 +73,11 @@ class Cast:
         """What the actions of one policy mean."""
         return self._policies[policy].action
 
-    def _act(self, name: str, slots: list[int], rows: list[int], frames: np.ndarray, states: Mapping[str, np.ndarray]) -> np.ndarray:
-        policy = self._policies[name]
+    def _act(
+        self, name: str, slots: list[int], rows: list[int], frames: np.ndarray, states: Mapping[str, np.ndarray], part: slice
+    ) -> np.ndarray:
+        """The actions of one policy in a part of its rows."""
+        policy, slots, rows = self._policies[name], slots[part], rows[part]
         if isinstance(policy, StatePolicy):
             policy.see({key: values[rows] for key, values in states.items()})
         try:

@@ -18,12 +18,14 @@ class Clock:
         rollouts: episodes kept.
         frames: frames made in them.
         lanes: most lanes in one call of the world model, as it was at the end; None where there was none.
+        halved: most rows in one call of a policy or of the verifier, by its name, where the memory was too small for more.
     """
 
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("world_model", "policy", "verifier", "other"), 0.0))
     rollouts: int = 0
     frames: int = 0
     lanes: int | None = None
+    halved: dict[str, int] = field(default_factory=dict)
 
     def measure(self, part: str, call: Callable[[], Any]) -> Any:
         """Run `call` and book its time to `part`."""
@@ -42,4 +44,12 @@ def timed(run: RunFolder) -> Iterator[Clock]:
     finally:
         clock.seconds["other"] += time.perf_counter() - begin - sum(clock.seconds.values())
         if clock.rollouts:
-            run.add_throughput(clock.seconds, rollouts=clock.rollouts, frames=clock.frames, lanes=clock.lanes)
+            run.add_throughput(clock.seconds, rollouts=clock.rollouts, frames=clock.frames, lanes=clock.lanes, halved=clock.halved)
+        else:
+            note_halved(run, clock)
+
+
+def note_halved(run: RunFolder, clock: Clock) -> None:
+    """Append what did not fit into memory, where something did not, as a session that took no time."""
+    if clock.halved:
+        run.add_throughput(dict.fromkeys(clock.seconds, 0.0), rollouts=0, frames=0, halved=clock.halved)

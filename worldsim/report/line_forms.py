@@ -19,7 +19,7 @@ def is_session(row: Any) -> bool:
     """Whether this is how a session spent its time."""
     return (
         isinstance(row, dict)
-        and row.keys() - {"lanes"} == {"seconds", "rollouts", "frames"}
+        and row.keys() - {"lanes", "halved"} == {"seconds", "rollouts", "frames"}
         and isinstance(row["seconds"], dict)
         and all(isinstance(value, int | float) for value in (*row["seconds"].values(), row["rollouts"], row["frames"]))
     )

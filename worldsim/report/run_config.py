@@ -79,6 +79,17 @@ def refuse_another_run(path: Path, held: dict[str, Any], given: dict[str, Any]) 
         raise RunMismatch(f"given {key} {shown(new)}, but {path} was made with {shown(old)}; use another run=PATH or the same value")
 
 
+def refuse_another_part(file: Path, held: dict[str, Any], given: dict[str, Any]) -> None:
+    """Nothing, where the config that lies here is that of the part of a run that is asked for: the run itself or its probe.
+
+    Raises:
+        DamagedFile: it is the other's. Older ones do not say whose they are.
+    """
+    old, new = (config.get("part", MISSING) for config in (held, given))
+    if MISSING not in (old, new) and old != new:
+        raise DamagedFile(f"{file} is the config of the {old}, not of the {new}; {AGAIN}")
+
+
 def difference(prefix: str, held: Any, given: Any) -> tuple[str, Any, Any] | None:
     """The first key, dotted, at which two configs differ, with both values: MISSING where one has none."""
     if not (isinstance(held, dict) and isinstance(given, dict)):

@@ -24,7 +24,7 @@ from worldsim.data.trajectory_file import read_about, read_trajectory, write_tra
 from worldsim.errors import DamagedFile, InvalidInput, UnknownName, WorldsimError
 from worldsim.report.json_lines import append_rows, put_aside_damaged, read_rows
 from worldsim.report.line_forms import is_session, is_verdict
-from worldsim.report.run_config import merged, plain, read_config, refuse_another_run, write_config
+from worldsim.report.run_config import merged, plain, read_config, refuse_another_part, refuse_another_run, write_config
 from worldsim.report.run_lock import RunLock
 from worldsim.types import Trajectory, Verdict
 
@@ -95,6 +95,7 @@ class RunFolder:
             file = path / CONFIG
             if file.exists():
                 held = read_config(file)
+                refuse_another_part(file, held, given)
                 refuse_another_run(path, held, given)
                 given = merged(held, given)
             write_config(file, given)
@@ -271,17 +272,20 @@ class RunFolder:
         """Where the verdicts of this verifier lie, or would lie."""
         return self.path / "verdicts" / f"{quote(verifier, safe='')}.jsonl"  # a verifier may be named by its path
 
-    def add_throughput(self, seconds: Mapping[str, float], *, rollouts: int, frames: int, lanes: int | None = None) -> None:
+    def add_throughput(
+        self, seconds: Mapping[str, float], *, rollouts: int, frames: int, lanes: int | None = None, halved: Mapping[str, int] | None = None
+    ) -> None:
         """Append how one session spent its time: seconds by part (world_model, policy, verifier, other), rollouts and frames made.
 
-        `lanes` is the most of them that were in one call of the world model, as it was at the end.
+        `lanes` is the most of them that were in one call of the world model, as it was at the end; `halved` the same of a policy or a
+        verifier, by name, where the memory was too small for all.
         """
-        row = {"seconds": dict(seconds), "rollouts": rollouts, "frames": frames, "lanes": lanes}
+        row = {"seconds": dict(seconds), "rollouts": rollouts, "frames": frames, "lanes": lanes} | ({"halved": halved} if halved else {})
         self._may_write()
         append_rows(self.path / TIMINGS, [row])
 
     def throughput(self) -> list[dict[str, Any]]:
-        """The sessions in order: `{"seconds": {part: seconds}, "rollouts": n, "frames": n, "lanes": n or None}`.
+        """The sessions in order: `{"seconds": {part: seconds}, "rollouts": n, "frames": n, "lanes": n or None}`, and "halved" where it was.
 
         Raises:
             DamagedFile: a damaged line.

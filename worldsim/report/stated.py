@@ -9,6 +9,7 @@ from worldsim.registry import did_you_mean
 from worldsim.report.run_folder import RunFolder
 
 STATED = "checklist.yaml"
+ADVICE = "write lines such as rubric: the drawer is shut"
 
 
 def read_stated(run: RunFolder, known: Collection[str]) -> dict[str, str]:
@@ -23,10 +24,14 @@ def read_stated(run: RunFolder, known: Collection[str]) -> dict[str, str]:
         return {}
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DamagedFile(f"{file} is not YAML ({str(error).splitlines()[0]}); write lines such as rubric: the drawer is shut") from error
+    except OSError as error:
+        raise DamagedFile(f"{file} cannot be read ({error.strerror or error}); {ADVICE}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError: bytes that are no text, or a date that no month has
+        raise DamagedFile(
+            f"{file} is not YAML ({(str(error).splitlines() or [''])[0]}); write lines such as rubric: the drawer is shut"
+        ) from error
     if not isinstance(found, dict) or not all(isinstance(value, str | int | float) for value in found.values()):
-        raise DamagedFile(f"{file} is not a mapping of keys to text; write lines such as rubric: the drawer is shut")
+        raise DamagedFile(f"{file} is not a mapping of keys to text; {ADVICE}")
     for key in found:
         if key not in known:
             raise UnknownName(f'{file} has "{key}", which no item of the checklist has; {did_you_mean(str(key), known)}')

@@ -1,7 +1,8 @@
-"""What is put around any world model: chunks of lanes, and an eye on lanes that break. Knows the protocol only and loads no torch."""
+"""What is put around any world model: chunks of lanes, fewer where memory is short, and an eye on lanes that break. It loads no torch."""
 
 from worldsim.wrappers.chunked import Chunked, ChunkedState
+from worldsim.wrappers.halving import Halving
 from worldsim.wrappers.starting import start_lanes
 from worldsim.wrappers.watched import FROZEN, PATIENCE, Watched, WatchedState
 
-__all__ = ["FROZEN", "PATIENCE", "Chunked", "ChunkedState", "Watched", "WatchedState", "start_lanes"]
+__all__ = ["FROZEN", "PATIENCE", "Chunked", "ChunkedState", "Halving", "Watched", "WatchedState", "start_lanes"]

@@ -1,32 +1,18 @@
 """A world model that computes its lanes a few at a time: for bits that no batch-mate can change, and for machines with little memory."""
 
-import logging
-import sys
 from bisect import bisect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import TypeVar
 
 import numpy as np
 
 from worldsim.errors import InvalidInput, WorldsimError
 from worldsim.types import State, WorldModel
-
-Result = TypeVar("Result")
-SIGNS = (
-    "can't allocate memory",
-    "cannot allocate memory",
-    "not enough memory",
-    "out of memory",
-    "alloc_failed",
-    "could not create a primitive",
-)
+from worldsim.wrappers.halving import Halving, first_line, is_out_of_memory
 
 ADVICE = "ask for fewer lanes (num_envs=, batch=), history=window with a smaller window=, or precision=bf16"
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -103,9 +89,13 @@ class Chunked:
     """
 
     def __init__(self, model: WorldModel, size: int | None = None) -> None:
-        if size is not None and size < 1:
-            raise InvalidInput(f"size is {size}, expected a number of lanes, 1 or more, or None for all")
-        self.model, self.spec, self.size = model, model.spec, size
+        self._calls = Halving("the world model", "lane", ADVICE, size)
+        self.model, self.spec = model, model.spec
+
+    @property
+    def size(self) -> int | None:
+        """Most lanes in one call."""
+        return self._calls.size
 
     def start(self, frames: np.ndarray, seeds: np.ndarray, *actions: np.ndarray) -> ChunkedState:
         """As the model's own `start`.
@@ -116,7 +106,7 @@ class Chunked:
         frames = self.spec.check_frames(frames)
         if len(seeds) != len(frames):
             raise InvalidInput(f"{len(frames)} lanes need as many seeds, got {len(seeds)}")
-        rows, parts = self._in_chunks(
+        rows, parts = self._calls.over(
             len(frames), lambda lanes: self.model.start(frames[lanes], seeds[lanes], *(each[lanes] for each in actions))
         )
         return ChunkedState(tuple(parts), _sizes(rows), self.size)
@@ -130,33 +120,11 @@ class Chunked:
         actions = self.spec.action.check(actions)
         if len(actions) != len(state):
             raise InvalidInput(f"{len(state)} lanes need as many actions, got {len(actions)}")
-        rows, stepped = self._in_chunks(
+        rows, stepped = self._calls.over(
             len(state), lambda lanes: self.model.step(state.gathered(range(lanes.start, lanes.stop)), actions[lanes])
         )
         parts, frames = zip(*stepped, strict=True)
         return ChunkedState(parts, _sizes(rows), self.size), frames[0] if len(frames) == 1 else np.concatenate(frames)
-
-    def _in_chunks(self, lanes: int, call: Callable[[slice], Result]) -> tuple[list[slice], list[Result]]:
-        """The chunks and what `call` makes of each; with ever smaller chunks while the memory is too small. Calls are pure."""
-        while True:
-            size = self.size or lanes
-            rows = [slice(begin, min(begin + size, lanes)) for begin in range(0, lanes, size)]
-            try:
-                return rows, [call(each) for each in rows]
-            except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
-                    raise
-                reason = _first_line(error)
-            self._halve(min(size, lanes), reason)  # out here the failed call no longer holds its tensors
-
-    def _halve(self, size: int, reason: str) -> None:
-        if size == 1:
-            raise WorldsimError(f"the memory is too small for this world, even one lane at a time ({reason}); {ADVICE}")
-        self.size = size // 2
-        log.warning("the memory is too small for %d lanes in one call of the world model; going on with %d at a time", size, self.size)
-        torch = sys.modules.get("torch")
-        if torch and torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
 
 
 def faults_of(state: State, lanes: int) -> tuple[str, ...]:
@@ -170,20 +138,10 @@ def _room(lanes: int) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
-        raise WorldsimError(f"the memory is too small to hold {lanes} lanes of this world ({_first_line(error)}); {ADVICE}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+        raise WorldsimError(f"the memory is too small to hold {lanes} lanes of this world ({first_line(error)}); {ADVICE}") from error
 
 
 def _sizes(rows: Sequence[slice]) -> tuple[int, ...]:
     return tuple(each.stop - each.start for each in rows)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether numpy, torch's allocators or a CUDA library ran out of memory; known by name, so that torch is not loaded."""
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or any(sign in str(error).lower() for sign in SIGNS)
