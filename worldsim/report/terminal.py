@@ -8,7 +8,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 PIPED = 120  # characters of a line where the output is no terminal
-NAME = 24  # characters below which names are not folded
+NAME = 18  # characters below which names are not folded
 
 
 def report_console() -> Console:
