@@ -20,6 +20,7 @@ from worldsim.report.page import write_report
 from worldsim.report.probe import probe_path
 from worldsim.report.results import build_results
 from worldsim.report.run_folder import RunFolder
+from worldsim.report.stated import read_stated
 from worldsim.report.trials import write_trials
 from worldsim.types import Verdict
 
@@ -211,12 +212,19 @@ def test_a_stated_line_goes_beside_what_the_run_says(run):
     assert answer.endswith("Stated by the authors: three were repeated")
 
 
+def test_what_people_typed_stays_as_they_typed_it(run):
+    (run.path / "checklist.yaml").write_text("rubric: yes\ntrials: 2026-13-45\nrate:\n")
+    known = {item.key for item in ITEMS} | {"rate"}
+    assert read_stated(run, known) == {"rubric": "yes", "trials": "2026-13-45"}
+
+
 @pytest.mark.parametrize(
     ("text", "error", "words"),
     [
         ("rubrik: x", UnknownName, 'did you mean "rubric"'),
         ("a: [", DamagedFile, "not YAML"),
-        ("rubric: 2026-13-45", DamagedFile, "not YAML"),
+        ("rubric: [a, b]", DamagedFile, 'no text under "rubric" but a list'),
+        ("rubric: {a: b}", DamagedFile, "but a mapping"),
         ("- x", DamagedFile, "mapping"),
     ],
 )

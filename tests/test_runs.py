@@ -182,7 +182,7 @@ def foreign(path: Path, silent: float, name: str = ".owner-ffffffff-1-x.json") -
 
 def test_a_silent_writer_elsewhere_is_taken_over_and_a_living_one_is_not(tmp_path):
     foreign(tmp_path, STALE / 2)
-    with pytest.raises(WorldsimError, match="of ann on far, since then, last heard 30 s ago: worldsim evaluate"):
+    with pytest.raises(WorldsimError, match="of ann on far, since then, last heard 3. s ago: worldsim evaluate"):
         RunFolder.open(tmp_path, CONFIG)
     file = foreign(tmp_path, 2 * STALE)
     with RunFolder.open(tmp_path, CONFIG):

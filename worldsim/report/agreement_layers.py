@@ -54,7 +54,7 @@ def _trial_layer(rows: Rows) -> dict[str, Any] | None:
 def _top1_probability(rows: Rows) -> float | None:
     """The probability that the policy ranked first in simulation really is the best; None likewise."""
     counts = _counts(rows)
-    return counts and statistics.top1_probability(**counts, draws=DRAWS)
+    return counts and statistics.top1_probability(**counts)
 
 
 def _counts(rows: Rows) -> dict[str, list[tuple[int, int]]] | None:

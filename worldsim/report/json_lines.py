@@ -42,6 +42,8 @@ def append_rows(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 def read_lines(file: Path, form: Form) -> Lines:
     """All whole lines, none where there is no file; a last line without its end does not count.
 
+    A line without a hash is an older version's, so after one with a hash it is damaged. This finds accidents, not a forger, who can hash.
+
     Raises:
         DamagedFile: there is something else than a file, or it cannot be read.
     """
@@ -51,11 +53,12 @@ def read_lines(file: Path, form: Form) -> Lines:
         return Lines([], {})
     except OSError as error:
         raise DamagedFile(f"{file} cannot be read ({error.strerror or error}); move it away and type the same command again") from error
-    found = Lines([], {})
+    found, sealed = Lines([], {}), False
     for number, line in enumerate([*lines, *([tail] if is_sealed(tail, file.stem) else [])], start=1):
         opened = opened_line(line, file.stem)
-        if opened and (opened[1] or form(opened[0])):
+        if opened and (opened[1] or (form(opened[0]) and not sealed)):
             found.rows.append(opened[0])
+            sealed = sealed or opened[1]
         else:
             found.damaged[number] = line
     return found

@@ -155,7 +155,7 @@ def _locked(path: Path) -> tuple[int, bool]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise _refusal(path, [owner for owner in owners(path) if owner.alive]) from error
+        raise _refusal(path, [owner for owner in owners(path, touch=True) if owner.alive]) from error
     except OSError as error:
         if error.errno not in NO_LOCKS:
             os.close(descriptor)
