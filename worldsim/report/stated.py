@@ -27,9 +27,7 @@ def read_stated(run: RunFolder, known: Collection[str]) -> dict[str, str]:
     except OSError as error:
         raise DamagedFile(f"{file} cannot be read ({error.strerror or error}); {ADVICE}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError: bytes that are no text, or a date that no month has
-        raise DamagedFile(
-            f"{file} is not YAML ({(str(error).splitlines() or [''])[0]}); write lines such as rubric: the drawer is shut"
-        ) from error
+        raise DamagedFile(f"{file} is not YAML ({(str(error).splitlines() or [''])[0]}); {ADVICE}") from error
     if not isinstance(found, dict) or not all(isinstance(value, str | int | float) for value in found.values()):
         raise DamagedFile(f"{file} is not a mapping of keys to text; {ADVICE}")
     for key in found:
