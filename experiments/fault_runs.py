@@ -49,6 +49,8 @@ class Process:
         try:
             out = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(out, 1), os.dup2(out, 2)
+            sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, "utf-8", closefd=False) for number in (1, 2))
+            _draw_no_first_weights()
             code = work()
         except BaseException:
             import traceback
@@ -109,7 +111,6 @@ class Reference:
             with suppress(Exception), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 import_module(name)
-        _draw_no_first_weights()
         begun = time.monotonic()
         Process(lambda: cli.main(command(run)), folder / "log").end()
         made = cls(folder, run, results_of(run), contents_of(run), time.monotonic() - begun)
@@ -136,11 +137,10 @@ class Reference:
 
 
 def _draw_no_first_weights() -> None:
-    """Spare all processes forked from here the random weights of networks, which checkpoints are loaded over."""
-    import torch
-
-    for name in ("kaiming_uniform_", "kaiming_normal_", "uniform_", "normal_"):
-        setattr(torch.nn.init, name, lambda tensor, *given, **named: tensor)
+    """Spare this process, where torch is loaded, the random weights of networks, which checkpoints are loaded over."""
+    if torch := sys.modules.get("torch"):
+        for name in ("kaiming_uniform_", "kaiming_normal_", "uniform_", "normal_"):
+            setattr(torch.nn.init, name, lambda tensor, *given, **named: tensor)
 
 
 def results_of(run: Path) -> dict[str, Any]:
