@@ -7,6 +7,7 @@ sampling with a feature cache computes. It needs a network of two streams.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -78,24 +79,55 @@ def causal_loss(
     *,
     dropout: float,
     history: Tensor | None = None,
+    context: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
     """Diffusion forcing with two streams; a target's action is hidden with probability `dropout`. History is `clean` unless given."""
+    x, levels, known, target = two_streams(clean, diffusion, generator, dropout=dropout, history=history)
+    output = net(x, levels, actions, known, None, context)[:, 1].float()
+    return (output - target)[:, 1:].square().mean()
+
+
+class TwoStreams(NamedTuple):
+    """What a network of two streams is given, and what it should say.
+
+    Attributes:
+        x: history and noised targets, `[B, 2, T, h, w, C]`.
+        levels: of both, `[B, 2, T]`.
+        known: masks of the actions, `[B, 2, T]`.
+        target: what the second stream should say, `[B, T, h, w, C]`; its first frame counts for nothing.
+    """
+
+    x: Tensor
+    levels: Tensor
+    known: Tensor
+    target: Tensor
+
+
+def two_streams(
+    clean: Tensor, diffusion: Diffusion, generator: torch.Generator, *, dropout: float, history: Tensor | None = None
+) -> TwoStreams:
+    """One clip as history and as noised targets; arguments as of `causal_loss`."""
     batch, frames = clean.shape[:2]
     history_level = context_levels((batch, frames), diffusion.context_level, generator).to(clean)
     level = target_levels((batch, frames), generator).to(clean)
     history_noise, noise = (torch.randn(clean.shape, generator=generator).to(clean) for _ in range(2))
     held = diffusion.schedule.add_noise(clean if history is None else history, history_noise, history_level)
     x = diffusion.schedule.add_noise(clean, noise, level)
-    base = previous(held, history_level)
     known = _all_known(clean)
     known[:, 1] *= (torch.rand((batch, frames), generator=generator) >= dropout).to(clean)
-    output = net(torch.stack([held, x], 1), torch.stack([history_level, level], 1), actions, known)[:, 1].float()
-    target = training_target(diffusion.prediction, clean, noise, level, base, diffusion.schedule)
-    return (output - target)[:, 1:].square().mean()
+    target = training_target(diffusion.prediction, clean, noise, level, previous(held, history_level), diffusion.schedule)
+    return TwoStreams(torch.stack([held, x], 1), torch.stack([history_level, level], 1), known, target)
 
 
 @torch.no_grad()
-def self_generated(net: VideoNetwork, clean: Tensor, actions: Tensor, diffusion: Diffusion, generator: torch.Generator) -> Tensor:
+def self_generated(
+    net: VideoNetwork,
+    clean: Tensor,
+    actions: Tensor,
+    diffusion: Diffusion,
+    generator: torch.Generator,
+    context: Mapping[str, Tensor] | None = None,
+) -> Tensor:
     """The clip with every second frame (odd or even by draw, never the first) replaced by the model's own one-step prediction of it."""
     batch, frames = clean.shape[:2]
     level = clean.new_full((batch, frames), diffusion.context_level / 2)
@@ -103,7 +135,7 @@ def self_generated(net: VideoNetwork, clean: Tensor, actions: Tensor, diffusion:
     history = diffusion.schedule.add_noise(clean, torch.randn(clean.shape, generator=generator).to(clean), level)
     base = previous(history, level)
     ones = torch.ones_like(level)
-    output = net(torch.stack([history, noise], 1), torch.stack([level, ones], 1), actions, _all_known(clean))[:, 1].float()
+    output = net(torch.stack([history, noise], 1), torch.stack([level, ones], 1), actions, _all_known(clean), None, context)[:, 1].float()
     guess = to_clean(diffusion.prediction, output, noise, ones, base, diffusion.schedule)
     odd = torch.randint(2, (batch, 1), generator=generator)
     replaced = ((torch.arange(frames)[None] + odd) % 2 == 0) & (torch.arange(frames) > 0)
