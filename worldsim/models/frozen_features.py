@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from worldsim.data.files import digest_of, sha256_of
@@ -139,7 +140,7 @@ def _loaded(folder: str, key: str) -> Any:
         kind = AutoModelForDepthEstimation if depth else AutoModel
         given = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True}
         model, found = kind.from_pretrained(folder, output_loading_info=True, **given)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise InvalidInput(f"{key}={folder} cannot be read by transformers: {str(error).splitlines()[0]}") from error
     if missing := sorted(found["missing_keys"]):
         raise InvalidInput(f"{key}={folder} lacks {len(missing)} of its weights, such as {missing[0]}; get the model again")
