@@ -15,8 +15,8 @@ from torch import Tensor
 from worldsim.errors import InvalidInput
 from worldsim.models.geometry_heads import Geometry, GeometryHeadsConfig
 from worldsim.training.latents import LatentClips
-from worldsim.training.loss import two_streams
-from worldsim.training.stages import VideoObjective
+from worldsim.training.loss import causal_draw, causal_residual
+from worldsim.training.stages import Evaluated, VideoObjective
 
 MOVES = 0.1  # pixels from which on a pixel counts as moving
 
@@ -86,12 +86,24 @@ class GeometryObjective(VideoObjective):
         rows = self.clips.rows(self.options.batch, generator)
         device = next(self.model.parameters()).device
         clean, actions = (each.to(device) for each in self.clips.at(rows))
-        x, levels, known, target = two_streams(clean, self.diffusion, generator, dropout=self.options.dropout)
-        context = self._context(clean, generator)
-        output, said = self._called()(x, levels, actions, known, None, context, geometry=True)
-        terms = geometry_losses(said, self.truth.at(rows).to(device), levels, self.model.heads.config)
-        terms["diffusion"] = (output[:, 1].float() - target)[:, 1:].square().mean()
+        draw = causal_draw(clean, self.diffusion, self.options.dropout, generator)
+        net, context = _Asked(self._called()), self._context(clean, generator)
+        missed = causal_residual(net, clean, actions, draw, self.diffusion, context=context)
+        levels = torch.stack([draw.history_level, draw.level], 1)
+        terms = geometry_losses(net.said, self.truth.at(rows).to(device), levels, self.model.heads.config)
+        terms["diffusion"] = missed[:, 1:].square().mean()
         return sum(weight * terms[name] for name, weight in vars(self.weights).items() if weight)
+
+
+class _Asked:
+    """A network that is asked for geometry each time it is evaluated; `said` is its last answer."""
+
+    def __init__(self, network: Evaluated) -> None:
+        self._network, self.said = network, None
+
+    def __call__(self, *arguments: Any) -> Tensor:
+        output, self.said = self._network(*arguments, geometry=True)
+        return output
 
 
 def check_sizes(truth: SceneTruth, network: Any, clips: LatentClips) -> None:
