@@ -85,6 +85,9 @@ class TrainConfig:
     out: str | None = option(None, "folder that the checkpoints are written to; null is checkpoints/ and the world model's name")
     init: str | None = option(None, "name or folder of the checkpoint to begin from; null takes the stage before this one in `out`")
     autoencoder: str | None = option(None, "autoencoder stage, or folder of a diffusers AutoencoderKL; null takes what `init` brings")
+    encoder: str | None = option(
+        None, "physics encoder of the first frame to add: tiny, or the folder of a DINOv2 or Depth Anything model of transformers"
+    )
     transfer: str = option(
         "extrapolative", "how causalize treats the temporal kernels", choices=("shift", "masked", "extrapolative", "mixed")
     )

@@ -75,6 +75,19 @@ def parts_before(config: TrainConfig, preset: ModelPreset, frame_size: tuple[int
     return _begun(config, preset, frame_size, action, fresh_autoencoder(preset, frame_size[0]))
 
 
+def with_encoder(network: Any, trunk: str) -> Any:
+    """The network with a fresh physics encoder, which changes none of its outputs; `trunk` is "tiny" or a folder.
+
+    Raises:
+        InvalidInput, MissingDependency: a network that takes none, or has one; no such trunk.
+    """
+    from worldsim.models.physics_encoder import PhysicsEncoderConfig
+
+    if network.kind != "video_unet":
+        raise InvalidInput(f"encoder={trunk} is for networks of kind video_unet, this is a {network.kind}; leave encoder= out")
+    return network.extended(encoder=PhysicsEncoderConfig(trunk=trunk))
+
+
 def camera_before(config: TrainConfig) -> str | None:
     """The camera that the checkpoint was trained on which this stage begins at; None where there is none or it does not say."""
     if config.stage == "autoencoder":

@@ -13,7 +13,7 @@ from worldsim.experiments.model_presets import ModelPreset, model_preset
 from worldsim.experiments.recordings import action_spec, read_split, recordings_folder
 from worldsim.experiments.schema import TrainConfig, recipe
 from worldsim.experiments.setting import use_torch
-from worldsim.experiments.stage_parts import Parts, camera_before, distillation, fresh_autoencoder, parts_before, save_stage
+from worldsim.experiments.stage_parts import Parts, camera_before, distillation, fresh_autoencoder, parts_before, save_stage, with_encoder
 
 FOCUS = "opening"  # the state around whose movement clips are drawn more often, where recordings have it
 
@@ -84,6 +84,10 @@ def _train_network(config: TrainConfig, preset: ModelPreset, data: Path) -> None
     trajectories = read_split(data, "train", config.camera)
     height, width = trajectories[0].frames.shape[1:3]
     parts = parts_before(config, preset, (height, width), action_spec(data))
+    if config.encoder:
+        parts.network = with_encoder(parts.network, config.encoder)
+    if config.fsdp and getattr(parts.network, "encoder", None) is not None:
+        raise InvalidInput("fsdp=true shards what is called, and the encoder of the first frame is asked apart; drop fsdp=true")
     parts.action.check(np.concatenate([trajectory.actions for trajectory in trajectories]))
     if config.stage == "causalize":
         _causalize(config, parts)
@@ -160,7 +164,7 @@ def _loop(config: TrainConfig, preset: ModelPreset, numbers: Any, objective: Any
         | own
         | {name: getattr(preset, name) for name in ("prediction", "schedule", "objective", "action_dropout", "image_dropout", "clip")}
         | {"batch": numbers.batch}
-        | ({"camera": config.camera} if config.camera else {}),
+        | {name: getattr(config, name) for name in ("camera", "encoder") if getattr(config, name)},
     )
     shown = {"desc": f"train {config.stage}", "unit": "step", "mininterval": 1.0, "disable": not is_main_process()}
     with tqdm(total=None if config.seconds else numbers.steps, **shown) as bar:

@@ -256,3 +256,25 @@ def curve(stage: Path) -> list[dict]:
     """The loss curve without the wall clock."""
     lines = [json.loads(line) for line in (stage / "training" / "log.jsonl").read_text().splitlines()]
     return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def test_an_encoder_is_added_to_a_network_that_exists_and_kept(tmp_path, data, capsys):
+    """With no step it changes nothing that is imagined; trained, it does; and one cannot be added twice."""
+    folder = tiny.world_model(tmp_path / "before")
+    common = ("train", "stage=posttrain", "world_model=tiny", f"data={data}", f"init={folder}", "encoder=tiny")
+    command(*common, f"out={tmp_path / 'none'}", "steps=0")
+    command(*common, f"out={tmp_path / 'some'}", "steps=2", "batch=2", "clip=4")
+    frames, action = tiny.picture(0)[None, None], np.full((1, 3), 0.5, np.float32)
+    seen = {}
+    for name, path in {"before": folder, "none": tmp_path / "none" / "posttrain", "some": tmp_path / "some" / "posttrain"}.items():
+        model = worldsim.load_world_model(path, steps=2, guidance=1.0, history="stream", history_level=0.1)
+        seen[name] = model.step(model.start(frames, np.array([1], np.uint64)), action)[1]
+    assert np.array_equal(seen["before"], seen["none"])
+    assert not np.array_equal(seen["before"], seen["some"])
+    assert config_of(tmp_path / "some" / "posttrain")["network"]["encoder"]["trunk"] == "tiny"
+    again = ("train", "stage=self-context", "world_model=tiny", f"data={data}", f"out={tmp_path / 'some'}")
+    assert "has encoder already" in refused(capsys, *again, "encoder=tiny")
+    command(*again, "steps=1", "batch=2", "clip=4")
+    assert "encoder" in config_of(tmp_path / "some" / "self-context")["network"]
+    wrong = refused(capsys, *common[:-1], "encoder=nowhere", f"out={tmp_path / 'c'}")
+    assert "trunk=nowhere is no folder of a transformers model" in wrong

@@ -6,8 +6,8 @@ noise is keyed by (seed, frame, step), so nothing is stored while sampling: the 
 one pass over two streams, which computes what sampling with kept features computed frame by frame.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ class Taken:
         actions: normalised, into each frame, `[R, L, A]`.
         mask: the frames that were drawn, bool `[R, L]`.
         advantages: `[R]`.
+        context: what the network was told of each rollout's first frame, rows `[R, ...]`.
     """
 
     held: Tensor
@@ -41,6 +42,7 @@ class Taken:
     actions: Tensor
     mask: Tensor
     advantages: Tensor
+    context: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def check_policy(network: VideoNetwork, sampler: Sampler) -> None:
@@ -65,13 +67,21 @@ def clean_of(network: VideoNetwork, x: Tensor, level: float, taken: Taken, rows:
     known = torch.ones_like(levels)
     known[:, 0] = 0
     streams = [torch.stack(pair, 1) for pair in ((held, x), (history_level, levels), (known, known))]
-    output = network(streams[0], streams[1], actions, streams[2])[:, 1].float()
+    context = {name: each[rows] for name, each in taken.context.items()}
+    output = network(streams[0], streams[1], actions, streams[2], None, context)[:, 1].float()
     return to_clean(sampler.prediction, output, x, levels, previous(held, history_level), get_schedule(sampler.schedule))
 
 
 @torch.no_grad()
 def retrace(
-    network: VideoNetwork, sampler: Sampler, latents: Tensor, actions: Tensor, seeds: Sequence[int], given: int, advantages: Tensor
+    network: VideoNetwork,
+    sampler: Sampler,
+    latents: Tensor,
+    actions: Tensor,
+    seeds: Sequence[int],
+    given: int,
+    advantages: Tensor,
+    context: Mapping[str, Tensor] | None = None,
 ) -> Taken:
     """The steps by which `network`, as it is, drew the frames after `given` of each rollout.
 
@@ -83,6 +93,7 @@ def retrace(
         seeds: of each rollout.
         given: frames that were given.
         advantages: `[R]`.
+        context: what it was told of each rollout's first frame, rows `[R, ...]`.
     """
     schedule, (count, frames) = get_schedule(sampler.schedule), latents.shape[:2]
 
@@ -93,12 +104,12 @@ def retrace(
     level = torch.full((count, frames), sampler.history_level).to(latents)
     held = schedule.add_noise(latents, noise(HISTORY_STEP), level, shrink=sampler.history_shrink)
     mask = (torch.arange(frames) >= given).expand(count, frames).to(latents.device)
-    taken = Taken(held, noise(0)[None], actions, mask, advantages)
+    taken = Taken(held, noise(0)[None], actions, mask, advantages, context or {})
     path, levels, everyone = [noise(0)], level_steps(sampler.steps), torch.arange(count)
     for i, (now, after) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
         clean = clean_of(network, path[-1], now, taken, everyone, sampler)
         path.append(ddim_step(path[-1], clean, now, after, schedule, eta=sampler.eta, noise=noise(i + 1)))
-    return Taken(held, torch.stack(path), actions, mask, advantages)
+    return replace(taken, path=torch.stack(path))
 
 
 class GroupRelative(PostTraining):

@@ -17,6 +17,7 @@ from worldsim.models.network import VideoNetwork
 from worldsim.registry import did_you_mean
 
 ADAPTED = (nn.Linear, nn.Conv2d)
+BESIDE = ("encoder.", "heads.")  # what stands beside the layers that predict frames, and takes no adapters
 FILTERS: dict[str, Callable[[str], bool]] = {
     "all": lambda name: True,
     "encoder_head": lambda name: name.startswith("encoder.head."),
@@ -73,12 +74,12 @@ def make_trainable(network: VideoNetwork, trainable: str, *, rank: int = 16, see
 
 
 def add_adapters(network: nn.Module, rank: int, seed: int) -> None:
-    """Low-rank adapters (LoRA, arXiv 2106.09685) on every linear layer and 2-D convolution; everything else is frozen."""
+    """Low-rank adapters (LoRA, arXiv 2106.09685) on every linear layer and 2-D convolution of what predicts frames; all else is frozen."""
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise MissingDependency('trainable=lora needs peft; type: pip install "worldsim[posttrain]", or trainable=all') from error
-    names = [name for name, module in network.named_modules() if isinstance(module, ADAPTED)]
+    names = [name for name, module in network.named_modules() if isinstance(module, ADAPTED) and not name.startswith(BESIDE)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=names), network)
