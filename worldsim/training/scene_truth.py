@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from worldsim.errors import InvalidInput
+from worldsim.metrics.features import load_script
 from worldsim.models.geometry_heads import Geometry
 from worldsim.training.geometry import SceneTruth, depth_gap
 from worldsim.types import Trajectory
@@ -99,7 +100,7 @@ class TorchScriptEstimator:
         """As `recorded_scene`; the rise is the depth where the flow leads less that where it begins.
 
         Raises:
-            InvalidInput: no such files, or what they give has another shape.
+            InvalidInput, DamagedFile: no such files, or none that hold such modules.
         """
         depth, flow = _module(self.depth, "depth"), _module(self.flow, "flow")
         parts = [_guessed(depth, flow, trajectory.frames) for trajectory in trajectories]
@@ -109,10 +110,7 @@ class TorchScriptEstimator:
 def _module(path: str, key: str) -> torch.jit.ScriptModule:
     if not Path(path).is_file():
         raise InvalidInput(f"{key}={path} is no file, expected a TorchScript module, see docs/physics.md")
-    try:
-        return torch.jit.load(path, map_location="cpu").eval()
-    except RuntimeError as error:
-        raise InvalidInput(f"{key}={path} is no TorchScript module: {str(error).splitlines()[0]}") from error
+    return load_script(path, "cpu")
 
 
 def _guessed(depth: torch.jit.ScriptModule, flow: torch.jit.ScriptModule, frames: np.ndarray) -> SceneTruth:
