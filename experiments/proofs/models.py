@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from worldsim.experiments.proofs import tracks
 from worldsim.types import Trajectory
 
@@ -40,8 +38,8 @@ class Scale:
 
 
 SCALES = {
-    "ci": Scale("tiny", 6, 4, 3, 3, 3, 2, 4, 2),
-    "small": Scale("drop", 400, 128, 1200, 2000, 600, 200, 192, 8),
+    "ci": Scale("tiny", 6, 4, 200, 40, 3, 2, 6, 4),
+    "small": Scale("drop", 400, 128, 1200, 2000, 300, 80, 128, 8),
 }
 
 
@@ -160,7 +158,7 @@ def _units(truth: Any, scale: int) -> Any:
 
     moving = truth.forward.norm(dim=-1) > tracks.MOVES
     flow, rise = (float(each[moving].square().mean().sqrt()) for each in (truth.forward, truth.rise))
-    depth = truth.depth[np.isfinite(truth.depth)]
+    depth = truth.depth[truth.depth.isfinite()]
     return GeometryHeadsConfig(scale, float(depth.mean()), float(depth.std()), max(flow, 1.0), max(rise, 0.01))
 
 

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from worldsim.errors import InvalidInput
 from worldsim.types import Trajectory
 
 MOVES = 0.1  # pixels from which on a pixel counts as moving
 LANES = 32  # rollouts that are imagined at once
+TIE = 1e-3  # what the difference of all pixels counts for beside that of the ball's place, where the latter cannot tell
 REDDER = 40  # by which the ball's pixels are redder than green or blue, of 255
 
 
@@ -64,17 +66,29 @@ def imagined(model: Any, episodes: Sequence[Trajectory], seed: int, swap: int = 
     return np.concatenate(frames), np.concatenate(latents)
 
 
+def _pixels_apart(imagined: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Root mean squared difference of each clip, of 1, `[N]`."""
+    return np.sqrt((((imagined.astype(np.float32) - real) / 255) ** 2).mean((1, 2, 3, 4)))
+
+
 def pairs(model: Any, episodes: Sequence[Trajectory], seed: int) -> Any:
-    """Pairs of rollouts as `Sequences` of two versions, the nearer first; the half of the contexts whose two differ most."""
+    """Pairs of rollouts as `Sequences` of two versions, the nearer first; the half of the contexts whose two differ most.
+
+    Raises:
+        InvalidInput: no pair differs.
+    """
     import torch
 
     from worldsim.data.actions import normalise
     from worldsim.posttraining.sequences import Sequences, parted
 
     rolled = [imagined(model, episodes, seed=100 * seed + side) for side in (1, 2)]
-    far = np.stack([distance(frames, real_frames(episodes)) for frames, _ in rolled])  # [2, N]
+    real = real_frames(episodes)
+    far = np.stack([distance(frames, real) + TIE * _pixels_apart(frames, real) for frames, _ in rolled])  # [2, N]
     gap = np.abs(far[0] - far[1])
     rows = np.flatnonzero((gap >= np.median(gap)) & (gap > 0))
+    if not len(rows):
+        raise InvalidInput("no two rollouts of one start differ, so there is nothing to prefer; train longer")
     order = far.argsort(0)[:, rows]  # [2, n]: the nearer, the further
     latents = torch.from_numpy(np.stack([each for _, each in rolled])[order, rows])
     led = np.stack(
