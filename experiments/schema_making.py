@@ -76,7 +76,9 @@ class WeightsConfig:
 class TrainConfig:
     """Keys of `worldsim train`."""
 
-    stage: str = option(REQUIRED, "what to train", choices=("autoencoder", "pretrain", "causalize", "posttrain", "self-context", "distill"))
+    stage: str = option(
+        REQUIRED, "what to train", choices=("autoencoder", "pretrain", "causalize", "posttrain", "self-context", "distill", "heads")
+    )
     world_model: str = option(
         "drawer", "preset (tiny, drawer, transformer, rt1, csgo, recon), YAML file, or folder of a diffusers video U-Net"
     )
@@ -113,6 +115,10 @@ class TrainConfig:
     teacher_steps: int = option(4, "distill: sampling steps of the teacher, the network as it was before", least=2)
     student_steps: int = option(1, "distill: sampling steps that are to do the same; the checkpoint is saved with them", least=1)
     guidance: float | None = option(None, "distill: guidance of the teacher, which the student needs no more; null takes its own", least=0)
+    weights: list[float] = option([0, 1, 1, 0], "heads: weights of video, depth, motion and warp; video 0 trains heads alone", least=0)
+    moving: list[str] = option(["6:ball"], "heads: NUMBER:STATE, the state that is the place of what a number in `segmentation` stands for")
+    depth: str | None = option(None, "heads: TorchScript file that guesses depth; null takes what was recorded")
+    flow: str | None = option(None, "heads: TorchScript file that guesses flow, with depth=")
     seed: int = option(0, SEED, least=0)
     threads: int = option(0, THREADS, least=0)
     compile: bool = option(default=False, meaning="compile the network with torch.compile")

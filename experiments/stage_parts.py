@@ -237,6 +237,8 @@ def save_stage(config: TrainConfig, preset: ModelPreset, parts: Parts, folder: P
     if config.stage == "distill":  # as before, in fewer steps, whose guidance and noise the weights have taken in
         taken_in = {"guidance": 1.0, "rescale": 0.0, "rescale_over": "frame", "eta": 0.0, "ending": "clean", "history_shrink": True}
         options |= parts.sampler | {"steps": config.student_steps} | taken_in
+    if config.stage == "heads":
+        options |= parts.sampler
     sampler = Sampler(**options)
     teacher = {"teacher": parts.sha256} if config.stage == "distill" else {}
     facts = {"leak": causality_leak(network) if network.causal else None, "stage": config.stage, "training": recipe(config) | teacher}

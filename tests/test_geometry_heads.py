@@ -14,6 +14,7 @@ from worldsim.models.geometry_heads import Geometry, GeometryHeadsConfig
 from worldsim.models.physics_encoder import PhysicsEncoderConfig
 from worldsim.models.video_unet import VideoUNet, VideoUNetConfig
 from worldsim.simulator import HISTORY_MODES, Sampler, open_world_model, save_world_model
+from worldsim.simulator.clip_geometry import clip_geometry
 from worldsim.training.geometry import GeometryWeights, SceneTruth, depth_gap, geometry_losses
 from worldsim.training.loop import LoopConfig, train
 
@@ -121,6 +122,21 @@ def test_asking_moves_nothing_and_lanes_of_any_age_can_be_asked(history):
     mixed = asked.merge([0], young)
     np.testing.assert_allclose(model.geometry(mixed).depth[1], model.geometry(asked).depth[1], atol=1e-5)
     np.testing.assert_allclose(model.geometry(mixed).depth[0], model.geometry(young).depth[0], atol=1e-5)
+
+
+def test_the_geometry_of_a_clip_is_that_of_its_frames_as_they_are_given():
+    """One pass over a clip, longer than the window too, against the state after each of its frames."""
+    model = world(with_heads(), history="stream", history_level=0.0)
+    frames, actions = stirred.pictures(2, 7), stirred.actions(2, 6).swapaxes(0, 1)
+    said = clip_geometry(model, frames, actions)
+    assert np.isnan(said.forward[:, 0]).all()
+    for count in (1, 3, 7):
+        state = model.start(frames[:, :count], np.array([0, 0], dtype=np.uint64), actions[:, : count - 1])
+        found = model.geometry(state)
+        np.testing.assert_allclose(said.depth[:, count - 1], found.depth, atol=1e-4)
+        np.testing.assert_allclose(said.backward[:, count - 1], found.backward, atol=1e-4)
+    with pytest.raises(InvalidInput, match=r"take actions \[2, 6, 3\], got \[2, 2, 3\]"):
+        clip_geometry(model, frames, actions[:, :2])
 
 
 def test_a_world_without_heads_says_so():

@@ -17,6 +17,7 @@ import tiny
 import torch
 
 import worldsim
+from worldsim.data.trajectory_file import write_trajectory
 from worldsim.errors import InvalidInput
 from worldsim.experiments import cli
 from worldsim.experiments.model_presets import ModelPreset, model_preset
@@ -278,3 +279,27 @@ def test_an_encoder_is_added_to_a_network_that_exists_and_kept(tmp_path, data, c
     assert "encoder" in config_of(tmp_path / "some" / "self-context")["network"]
     wrong = refused(capsys, *common[:-1], "encoder=nowhere", f"out={tmp_path / 'c'}")
     assert "trunk=nowhere is no folder of a transformers model" in wrong
+
+
+def test_heads_are_learned_from_recordings_that_know_depth(tmp_path, capsys):
+    """Alone they change no frame; the world model then says how deep an imagined frame is; and who does not know is told."""
+    from test_scene_truth import NEAR, episode
+
+    folder = tiny.world_model(tmp_path / "before")
+    for split in ("train", "validation"):
+        for seed in range(3):
+            known = episode([(0.05 * t, 0, NEAR) for t in range(6)])
+            frames = np.random.default_rng(seed).integers(0, 256, known.frames.shape, dtype=np.uint8)
+            clip = replace(known, frames=frames, actions=np.zeros((5, 3), np.float32), seed=seed)
+            write_trajectory(tmp_path / "data" / split / f"{seed:07d}.h5", clip)
+    common = ("train", "stage=heads", "world_model=tiny", f"data={tmp_path / 'data'}", f"init={folder}", "batch=2", "clip=4")
+    command(*common, f"out={tmp_path / 'out'}", "steps=2", "moving=[7:thing]")
+    frames, action = tiny.picture(0)[None, None], np.full((1, 3), 0.5, np.float32)
+    before, after = (worldsim.load_world_model(path, history="window") for path in (folder, tmp_path / "out" / "heads"))
+    state, seen = after.step(after.start(frames, np.array([1], np.uint64)), action)
+    assert np.array_equal(seen, before.step(before.start(frames, np.array([1], np.uint64)), action)[1])
+    assert after.geometry(state).depth.shape == (1, 16, 16)
+    assert after.sampler.steps == 2  # as it was
+    refusals = {"moving=[x]": "expected NUMBER:STATE", "weights=[1,1]": "expected those of video", "depth=a.pt": "go together"}
+    for word, line in (refusals | {"moving=[7:ball]": "has no ball"}).items():
+        assert line in refused(capsys, *common, f"out={tmp_path / 'wrong'}", "steps=2", word)

@@ -131,30 +131,18 @@ class _True:
 
 
 def _geometry(models: Models, name: str, weights: tuple[float, ...]) -> tuple[Any, _True]:
-    """What the heads say of held-out recorded frames, nearly clean, each from those before it; and what is true."""
-    import torch
-
-    from worldsim.data.actions import normalise
+    """What the heads say of held-out recorded frames, each from those before it; and what is true."""
     from worldsim.models.geometry_heads import Geometry
+    from worldsim.simulator.clip_geometry import clip_geometry
     from worldsim.training.geometry import GeometryWeights
-    from worldsim.training.latents import encode_frames
 
     episodes, before = models.recorded("validation"), models.sft()
     if name != "heads":
         before = models.with_heads("heads", before, GeometryWeights(*HEADS_ALONE))
     model = sampled(models.with_heads(name, before, GeometryWeights(*weights)))
-    said = []
-    for episode in episodes:
-        latents = encode_frames(model.autoencoder, episode.frames)[None, None]
-        led = torch.from_numpy(np.pad(normalise(episode.actions, model.spec.action), ((1, 0), (0, 0))).astype(np.float32))[None]
-        known = torch.ones(1, 1, len(episode.frames))
-        known[..., 0] = 0
-        with torch.no_grad():
-            pixels = torch.from_numpy(episode.frames[:1]).float() / 127.5 - 1
-            context = model.network.context_for(pixels, latents[:, 0, 0])
-            level = torch.full_like(known, model.sampler.history_level)
-            said.append([each[0, 0].numpy() for each in model.network(latents, level, led, known, None, context, geometry=True)[1]])
-    return Geometry(*(np.stack(each) for each in zip(*said, strict=True))), _True(episodes)
+    frames, actions = tracks.real_frames(episodes), np.stack([each.actions for each in episodes])
+    said = [clip_geometry(model, frames[some], actions[some]) for some in np.array_split(np.arange(len(frames)), -(-len(frames) // 32))]
+    return Geometry(*(np.concatenate(each) for each in zip(*said, strict=True))), _True(episodes)
 
 
 def _row(claim: str, measure: str, line: str, found: tuple[float, float, float], verdict: str, models: Models, beside: dict) -> Row:

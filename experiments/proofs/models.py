@@ -104,6 +104,7 @@ class Models:
 
     def with_heads(self, name: str, before: Path, weights: Any) -> Path:
         """The model of `before` with depth and motion heads, trained as `weights` say; the rest is frozen where video does not count."""
+        from worldsim.experiments.train_heads import units
         from worldsim.training.geometry import GeometryObjective
         from worldsim.training.latents import encode_trajectories
         from worldsim.training.scene_truth import recorded_scene
@@ -113,7 +114,7 @@ class Models:
             episodes = self.recorded("train")
             truth, spec = recorded_scene(episodes, {BALL: "ball"}), model.spec
             if model.network.heads is None:
-                model.network = model.network.extended(heads=_units(truth, spec.height // model.network.position.shape[0]))
+                model.network = model.network.extended(heads=units(truth, model.network, spec.height))
             model.network.requires_grad_(requires_grad=weights.diffusion > 0)
             model.network.heads.requires_grad_(requires_grad=True)
             length = min(model.network.window + 1, len(episodes[0].frames))
@@ -150,16 +151,6 @@ def _diffusion(model: Any) -> Any:
     from worldsim.training.loss import Diffusion
 
     return Diffusion(get_schedule(model.sampler.schedule), model.sampler.prediction)
-
-
-def _units(truth: Any, scale: int) -> Any:
-    """Units of the heads in which the recordings are numbers of about one."""
-    from worldsim.models.geometry_heads import GeometryHeadsConfig
-
-    moving = truth.forward.norm(dim=-1) > tracks.MOVES
-    flow, rise = (float(each[moving].square().mean().sqrt()) for each in (truth.forward, truth.rise))
-    depth = truth.depth[truth.depth.isfinite()]
-    return GeometryHeadsConfig(scale, float(depth.mean()), float(depth.std()), max(flow, 1.0), max(rise, 0.01))
 
 
 def sampled(folder: Path, **options: Any) -> Any:

@@ -184,7 +184,7 @@ class VideoUNet(nn.Module):
             InvalidInput: several frames for a memory of single ones, or the geometry of a network without heads.
         """
         if geometry and self.heads is None:
-            raise InvalidInput("this network has no depth and motion heads; add them: worldsim posttrain mode=heads")
+            raise InvalidInput("this network has no depth and motion heads; add them: worldsim train stage=heads")
         h, emb = self._decoded(x, levels, actions, known, memory or Memory(keeps=False), (context or {}).get("physics"))
         output = _unpatch(self.leave(F.layer_norm(h, h.shape[-1:])), self.config.patch)
         return (output, self.heads(h, emb)) if geometry else output

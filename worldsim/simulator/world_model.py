@@ -126,7 +126,7 @@ class VideoWorldModel:
             InvalidInput: a network without such heads.
         """
         if getattr(self.network, "heads", None) is None:
-            raise InvalidInput("this world model has no depth and motion heads; add them: worldsim posttrain mode=heads")
+            raise InvalidInput("this world model has no depth and motion heads; add them: worldsim train stage=heads")
         state = replace(state, context=self._context(state))
         groups = [list(range(len(state.seeds)))] if state.cache is not None else [lanes for _, lanes in _by_length(state)]
         parts = [self.denoiser.geometry(state.select(lanes) if len(groups) > 1 else state) for lanes in groups]

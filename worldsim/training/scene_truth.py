@@ -54,7 +54,7 @@ def _seen_again(
     states: Mapping[str, np.ndarray], moving: Mapping[int, str], now: int, then: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each pixel of one frame: its flow to another, its change of depth, and whether what it shows is to be seen there."""
-    points = _in_space(states["depth"][now], states["intrinsics"][now], states["camera_pose"][now])
+    points = in_space(states["depth"][now], states["intrinsics"][now], states["camera_pose"][now])
     for number, name in moving.items():
         points[states["segmentation"][now] == number] += states[name][then] - states[name][now]
     pixels, depth = _in_view(points, states["intrinsics"][then], states["camera_pose"][then])
@@ -71,7 +71,7 @@ def _centres(height: int, width: int) -> np.ndarray:
     return np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1) + 0.5
 
 
-def _in_space(depth: np.ndarray, intrinsics: np.ndarray, pose: np.ndarray) -> np.ndarray:
+def in_space(depth: np.ndarray, intrinsics: np.ndarray, pose: np.ndarray) -> np.ndarray:
     """The point that each pixel shows, in the world's axes, `[H, W, 3]`."""
     rays = np.concatenate([_centres(*depth.shape), np.ones((*depth.shape, 1))], -1) @ np.linalg.inv(intrinsics).T
     return (rays * depth[..., None]) @ pose[:3, :3].T + pose[:3, 3]

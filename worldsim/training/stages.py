@@ -1,8 +1,9 @@
-"""The stages a world model is made in: autoencoder, pretrain, causalize, posttrain, self-context, distill. Knows nothing about commands.
+"""The stages a world model is made in: autoencoder, pretrain, causalize, posttrain, self-context, distill, heads. Knows no commands.
 
 Vid2World's recipe at a small size: a bidirectional, action-free video diffusion model is pretrained, causalized with its
 weights transferred, and post-trained with independent noise levels and action dropout; then it learns to continue from its
-own imperfect frames. Distillation to fewer sampling steps (`worldsim.training.distill`) may come last.
+own imperfect frames. Distillation to fewer sampling steps (`worldsim.training.distill`) may come last, and heads for depth and motion
+(`worldsim.training.geometry`).
 """
 
 from collections.abc import Callable, Mapping
@@ -37,6 +38,7 @@ STAGES = {
     "posttrain": StageDefaults(1433, 8, 1e-3),
     "self-context": StageDefaults(2511, 12, 8e-4),
     "distill": StageDefaults(200, 6, 3e-4),
+    "heads": StageDefaults(600, 8, 1e-3),
 }
 BEFORE = {  # a stage begins at the first of these that has been trained
     "pretrain": ("autoencoder",),
@@ -44,6 +46,7 @@ BEFORE = {  # a stage begins at the first of these that has been trained
     "posttrain": ("causalize",),
     "self-context": ("posttrain",),
     "distill": ("self-context", "posttrain"),
+    "heads": ("self-context", "posttrain"),
 }
 
 
