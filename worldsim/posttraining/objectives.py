@@ -95,7 +95,7 @@ def dpo_loss(errors: Preference, mask: Tensor, beta: float, lambda_sft: float = 
 
 
 def group_advantages(rewards: Tensor, *, scale_rewards: bool = True) -> Tensor:
-    """Rewards `[N, G]` of G rollouts of a context each, less their mean and, if scaled, their spread; exactly 0 where all are equal."""
+    """Rewards `[N, G]` of G rollouts of a context each, less their mean, over their spread if scaled; exactly 0 where all are equal."""
     centred = rewards - rewards.mean(1, keepdim=True)
     centred = torch.where((rewards == rewards[:, :1]).all(1, keepdim=True), torch.zeros_like(centred), centred)
     return centred / (rewards.std(1, keepdim=True) + LEAST_SPREAD) if scale_rewards else centred
