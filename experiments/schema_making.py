@@ -153,7 +153,8 @@ class PosttrainConfig:
     )
     preferences: str | None = option(None, "dpo: file of pairs to learn from, in place of sampling and judging")
     calibration: str | None = option(
-        None, "what lets a judge other than the simulator train: file of worldsim calibrate, or simulator, which measures it on the rollouts"
+        None,
+        "what lets a judge other than the simulator train: file of worldsim calibrate, or simulator, which measures it on the rollouts",
     )
     trainable: str = option("all", "parameters to train", choices=("all", "lora", "encoder_head", "heads"))
     rank: int = option(16, "rank of the adapters of lora", least=1)
