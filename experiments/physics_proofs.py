@@ -11,6 +11,7 @@ from worldsim.errors import InvalidInput, RunMismatch, UnknownName, WorldsimErro
 from worldsim.experiments.proofs.claims import CLAIMS
 from worldsim.experiments.proofs.models import SCALES, Models
 from worldsim.experiments.proofs.rows import Row, kept, table
+from worldsim.experiments.setting import use_torch
 from worldsim.registry import did_you_mean
 
 KEYS = {"out": "runs/physics-proofs", "scale": "small", "seeds": "0", "claims": ",".join(CLAIMS), "threads": "1"}
@@ -26,6 +27,7 @@ def run(out: Path, scale: str, seeds: list[int], claims: list[str], threads: int
     for name, known in [(scale, SCALES), *((claim, CLAIMS) for claim in claims)]:
         if name not in known:
             raise UnknownName(f'unknown name "{name}"; {did_you_mean(name, known)}')
+    use_torch(threads, "cpu")
     _remember(out / "scale.txt", scale)
     rows = []
     for seed in seeds:

@@ -38,7 +38,7 @@ class Scale:
 
 
 SCALES = {
-    "ci": Scale("tiny", 6, 4, 200, 40, 3, 2, 6, 4),
+    "ci": Scale("tiny", 6, 4, 20, 10, 3, 2, 6, 4),
     "small": Scale("drop", 400, 128, 1200, 2000, 300, 80, 128, 8),
 }
 
