@@ -69,6 +69,4 @@ def require(judge: str, value: float, what: str) -> None:
         InvalidInput: below the line.
     """
     if not value >= LEAST:
-        raise InvalidInput(
-            f"{judge} may not train: its {what} is {value:.2f}, expected at least {LEAST}; ask another judge"
-        )
+        raise InvalidInput(f"{judge} may not train: its {what} is {value:.2f}, expected at least {LEAST}; ask another judge")
