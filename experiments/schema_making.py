@@ -154,15 +154,16 @@ class PosttrainConfig:
     preferences: str | None = option(None, "dpo: file of pairs to learn from, in place of sampling and judging")
     calibration: str | None = option(
         None,
-        "what lets a judge other than the simulator train: file of worldsim calibrate, or simulator, which measures it on the rollouts",
+        "what lets another judge than the simulator train: file of worldsim calibrate, or simulator, which measures it on rollouts",
     )
-    trainable: str = option("all", "parameters to train", choices=("all", "lora", "encoder_head", "heads"))
+    encoder: str | None = option(None, "physics encoder of the first frame to add: tiny, or the folder of a picture model of transformers")
+    trainable: str = option("all", "parameters to train", choices=("all", "lora", "encoder_head"))
     rank: int = option(16, "rank of the adapters of lora", least=1)
     rounds: int = option(1, "times to sample, judge and train; the reference is the model of the round before", least=1)
     contexts: int = option(64, "windows of recordings that are imagined in a round", least=1)
     num_generations: int = option(4, "rollouts of each context", least=1)
     given: int = option(4, "real frames that a rollout begins with", least=1)
-    horizon: int = option(12, "frames that are imagined after them", least=1)
+    horizon: int = option(8, "frames that are imagined after them", least=1)
     steps: int = option(200, "optimizer steps of a round", least=1)
     batch: int = option(8, "clips, pairs or rollouts per step", least=1)
     learning_rate: float = option(1e-5, "peak learning rate", least=0)

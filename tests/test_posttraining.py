@@ -236,8 +236,8 @@ def test_merged_adapters_are_an_ordinary_network():
 
 
 def test_parts_that_are_not_there_cannot_be_trained():
-    with pytest.raises(InvalidInput, match="no parameters for trainable=heads"):
-        make_trainable(stirred.network(), "heads")
+    with pytest.raises(InvalidInput, match="no parameters for trainable=encoder_head"):
+        make_trainable(stirred.network(), "encoder_head")
     with pytest.raises(UnknownName, match='did you mean "lora"'):
         make_trainable(stirred.network(), "lorra")
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from worldsim.data.checked_hdf5 import read_hdf5, written_hdf5
 from worldsim.data.windows import windows_over
@@ -114,11 +113,6 @@ def _rolled(model: VideoWorldModel, contexts: Contexts, given: int, seeds: np.nd
     if fault := next((fault for fault in state.faults if fault), None):
         raise WorldsimError(f"a rollout broke: {fault}; try another checkpoint")
     return np.stack(frames, axis=1), np.stack(latents, axis=1)
-
-
-def latent_sequences(encode: Callable[[np.ndarray], Tensor], clips: np.ndarray) -> Tensor:
-    """Clips uint8 `[N, L, H, W, 3]` as latents float32 `[N, L, h, w, C]`, all through the encoder: no side is sharper for that."""
-    return encode(clips.reshape(-1, *clips.shape[2:])).unflatten(0, clips.shape[:2])
 
 
 def write_candidates(path: str | os.PathLike, candidates: Candidates) -> None:

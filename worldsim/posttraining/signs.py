@@ -1,4 +1,4 @@
-"""Signs that post-training went astray: the chosen clips themselves become less likely, or pictures change in sharpness. Knows no network."""
+"""Signs that post-training went astray: chosen clips become less likely too, or pictures change in sharpness. Knows no network."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,7 +24,5 @@ def displaced(rows: Sequence[Mapping[str, float]]) -> str | None:
     first, last = ({key: np.mean([row[key] for row in part]) for key in ("loss", WATCHED)} for part in (rows[:third], rows[-third:]))
     if last["loss"] < first["loss"] and last[WATCHED] > max(0.0, first[WATCHED]):
         risen = last[WATCHED] - first[WATCHED]
-        return (
-            f"the loss fell while the error of the chosen clips rose by {risen:.2g}: both sides are pushed away; raise lambda_sft or beta"
-        )
+        return f"the loss fell while the error of the chosen clips rose by {risen:.2g}: both sides are pushed away; raise lambda_sft"
     return None

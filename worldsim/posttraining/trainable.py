@@ -1,6 +1,6 @@
 """Which parameters of a network are trained, and the network as it was: a filter by name, or adapters on top of it. Knows no objective.
 
-`all`, `heads`, `encoder_head` and every other entry of `FILTERS` train the parameters that they name, against a frozen copy; `lora` trains
+`all`, `encoder_head` and every other entry of `FILTERS` train the parameters that they name, against a frozen copy; `lora` trains
 low-rank adapters (peft) on the linear layers and 2-D convolutions, and the reference is the same network with the adapters off.
 """
 
@@ -21,7 +21,6 @@ BESIDE = ("encoder.", "heads.")  # what stands beside the layers that predict fr
 FILTERS: dict[str, Callable[[str], bool]] = {
     "all": lambda name: True,
     "encoder_head": lambda name: name.startswith("encoder.head."),
-    "heads": lambda name: name.startswith("heads."),
 }
 TRAINABLE = ("lora", *FILTERS)
 
