@@ -105,7 +105,7 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path, parts):
         (("mode=rwr", "feedback=agreement"), "may not train before it is calibrated"),
         (("mode=rwr", "feedback=agreement", "calibration=nowhere.json"), "no calibration at nowhere.json"),
         (("mode=dpo", "preferences=nowhere.h5"), "cannot be read"),
-        (("mode=sft", "trainable=heads"), "no parameters for trainable=heads"),
+        (("mode=sft", "trainable=encoder_head"), "no parameters for trainable=encoder_head"),
     ],
 )
 def test_what_is_refused_before_a_step(tmp_path, capsys, parts, more, said):
@@ -307,7 +307,9 @@ def test_stages_of_physmaster_follow_one_another(tmp_path, parts, capsys):
         held.append(load_file(out / "model.safetensors"))
         at = out
     changed = [{name for name in b if not torch.equal(a[name], b[name])} for a, b in pairwise(held)]
-    assert changed[0] and not any(name.startswith("network/encoder.") for name in changed[0])
-    assert changed[1] and all(name.startswith("network/encoder.head.") for name in changed[1])
+    assert changed[0]
+    assert not any(name.startswith("network/encoder.") for name in changed[0])
+    assert changed[1]
+    assert all(name.startswith("network/encoder.head.") for name in changed[1])
     line = refused(capsys, words((data, at, judge), tmp_path / "x", "mode=grpo", "feedback=simulator", "trainable=encoder_head"))
     assert "its head gets no gradient" in line
