@@ -16,7 +16,7 @@ from worldsim.errors import InvalidInput
 from worldsim.experiments import cli
 from worldsim.posttraining.calibration import measured_in, preference_accuracy
 from worldsim.posttraining.candidates import Candidates, Contexts, read_candidates
-from worldsim.posttraining.feedback import Kept, Reward, load_feedback
+from worldsim.posttraining.feedback import Kept, Reward, load_feedback, prompt_of
 from worldsim.posttraining.feedback.side_by_side import beside
 from worldsim.posttraining.preferences import judged_pairs, read_preferences, real_pairs, write_preferences
 from worldsim.posttraining.signs import displaced, sharpness
@@ -242,6 +242,24 @@ def test_people_and_models_are_shown_both_clips():
     shown = beside(candidates().imagined()[0], candidates().references()[0])
     assert shown.frames.shape == (4, 8, 20, 3)
     assert "both halves" in shown.metadata["instruction"]
+    vlm = load_feedback({"name": "vlm", "verifier": {"name": "vlm", "model": "m", "base_url": "http://127.0.0.1:1/v1"}})
+    assert vlm.facts["verifier"]["prompt"]["name"] == "same_motion"
+    other = load_feedback(
+        {"name": "vlm", "verifier": {"name": "vlm", "model": "m", "base_url": "http://127.0.0.1:1/v1", "prompt": "careful"}}
+    )
+    assert prompt_of(vlm) != prompt_of(other)
+    with pytest.raises(InvalidInput, match="feedback=vlm needs a model"):
+        load_feedback("vlm")
+
+
+@pytest.mark.parametrize(("binary", "rewards"), [(True, [1.0, None, 0.0]), (False, [0.8, None, 0.3])])
+def test_accepting_and_rejecting(binary, rewards):
+    from worldsim.posttraining.feedback.side_by_side import VlmFeedback
+    from worldsim.types import Verdict
+
+    judge = VlmFeedback(verifier="vlm", binary=binary)
+    verdicts = [Verdict(0.8, details={"p": 0.8}), Verdict(None), Verdict(0.3)]
+    assert [judge._reward(verdict).clip for verdict in verdicts] == rewards
 
 
 def test_preference_accuracy_by_hand():

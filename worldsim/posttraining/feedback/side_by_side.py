@@ -2,7 +2,7 @@
 both agree. They accept or reject; p(yes) is the reward where it is asked for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from worldsim.registry import VERIFIERS
 from worldsim.types import Trajectory, Verdict
 
 GAP = 4  # white columns between the two
+PROMPT = "same_motion"
 QUESTION = "in both halves of the picture the same things move in the same way and end in the same places"
 
 
@@ -77,8 +78,9 @@ class VlmFeedback(SideBySide):
             raise InvalidInput("feedback=vlm needs a model; type feedback='{name: vlm, verifier: {name: vlm-local, path: FOLDER}}'")
 
     def spec(self) -> Any:
-        """The model, as `evaluate` takes it."""
-        return self.verifier
+        """The model, as `evaluate` takes it, asked by the prompt for two halves unless it says otherwise."""
+        given = dict(self.verifier) if isinstance(self.verifier, Mapping) else {"name": self.verifier}
+        return {"prompt": PROMPT} | given
 
 
 @FEEDBACK.register("human")
