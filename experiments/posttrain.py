@@ -135,7 +135,7 @@ def _objective(config: PosttrainConfig, world: Any, number: int, folder: Path, s
     from worldsim.posttraining.trainable import make_trainable
     from worldsim.training.loss import Diffusion
 
-    judge = judge_of(config) if config.learn_from == "judged" and not config.preferences else None
+    judge = judge_of(config, sampled, folder) if config.learn_from == "judged" and not config.preferences else None
     rewards = rewards_of(config, judge, sampled) if judge else None
     if config.mode == "dpo":
         clips = pairs_of(config, world, sampled, rewards, judge, folder)

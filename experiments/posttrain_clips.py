@@ -9,10 +9,11 @@ from worldsim.errors import InvalidInput
 from worldsim.experiments.schema import PosttrainConfig
 
 READABLE = 0.5  # share of a component's variance that inverse dynamics must read off held-out recordings for it to count
+KEPT = "feedback.jsonl"
 READING_STEPS, READING_EPISODES = 600, 200
 
 
-def judge_of(config: PosttrainConfig) -> Any:
+def judge_of(config: PosttrainConfig, sampled: Any, folder: Path) -> Any:
     """The judge asked for, its rewards kept in the run; inverse dynamics is trained first where no network is given.
 
     Raises:
@@ -23,6 +24,8 @@ def judge_of(config: PosttrainConfig) -> Any:
 
     spec = config.feedback
     name = spec.get("name") if isinstance(spec, dict) else spec
+    if name == "human":  # not kept: people label more, and change their minds
+        return _people(spec, sampled, folder / "to_label")
     trusted = name == "simulator"
     if not trusted and config.calibration is None:
         raise InvalidInput(f"{name} may not train before it is calibrated; {HOW}")
@@ -31,7 +34,7 @@ def judge_of(config: PosttrainConfig) -> Any:
     if name == "inverse_dynamics" and (not isinstance(spec, dict) or not spec.get("path")):
         options = {} if not isinstance(spec, dict) else spec
         spec = {**options, "name": name, "path": str(_inverse_dynamics(config))}
-    return Kept(load_feedback(spec), Path(config.out) / "rounds" / "feedback.jsonl")
+    return Kept(load_feedback(spec), Path(config.out) / "rounds" / KEPT)
 
 
 def rewards_of(config: PosttrainConfig, judge: Any, sampled: Any) -> np.ndarray:
@@ -45,10 +48,12 @@ def rewards_of(config: PosttrainConfig, judge: Any, sampled: Any) -> np.ndarray:
 
     group = sampled.rollouts.shape[1]
     rewards = table_of(judge.score(sampled.imagined(), sampled.references()), group)
+    if np.isnan(rewards).all() and judge.name == "human":
+        raise InvalidInput(f"nobody has labelled {judge.labels} yet; type: worldsim label {judge.labels}, then this command again")
     if np.isnan(rewards).all():
         raise InvalidInput(f"{judge.name} could tell none of the rollouts, so nothing is trained; ask another judge")
     if not judge.trusted and config.calibration == "simulator":
-        truth = Kept(load_feedback("simulator"), judge.path)
+        truth = Kept(load_feedback("simulator"), Path(config.out) / "rounds" / KEPT)
         true = table_of(truth.score(sampled.imagined(), sampled.references()), group)
         accuracy, pairs = preference_accuracy(rewards, true, config.quantile)
         if pairs < FEWEST:
@@ -56,6 +61,18 @@ def rewards_of(config: PosttrainConfig, judge: Any, sampled: Any) -> np.ndarray:
         print(f"{judge.name} prefers what the simulator prefers in {accuracy:.2f} of {pairs} pairs")
         require(judge.name, accuracy, "preference accuracy against the simulator")
     return rewards
+
+
+def _people(spec: Any, sampled: Any, path: Path) -> Any:
+    """People as a judge, by the labels asked for, or those of a run folder that is written here."""
+    from worldsim.posttraining.feedback import load_feedback
+    from worldsim.posttraining.feedback.side_by_side import write_to_label
+
+    options = spec if isinstance(spec, dict) else {"name": spec}
+    if not options.get("labels"):
+        write_to_label(path, sampled.imagined(), sampled.references())
+        options = {**options, "labels": str(path)}
+    return load_feedback(options)
 
 
 def single_clips(config: PosttrainConfig, world: Any, sampled: Any, rewards: np.ndarray | None) -> Any:

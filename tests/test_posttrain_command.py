@@ -118,6 +118,26 @@ def test_a_judge_that_is_wrong_too_often_may_not_train(tmp_path, capsys, parts):
     assert not list(tmp_path.rglob("state.safetensors"))
 
 
+def test_people_label_what_was_imagined(tmp_path, capsys, parts):
+    """The clips wait in a run folder; once some are labelled, the same command trains on pairs of yes and no."""
+    from worldsim.labelling.label import Label, content_of
+    from worldsim.labelling.label_file import write_labels
+    from worldsim.labelling.transfer import import_labels
+    from worldsim.report.run_folder import RunFolder
+
+    asked = words(parts, tmp_path / "out", "mode=dpo", "feedback=human", "quantile=0")
+    assert "worldsim label" in refused(capsys, asked)
+    run = RunFolder(tmp_path / "out" / "rounds" / "1" / "to_label")
+    first = run.episode_ids()[:6]  # of two contexts
+    labels = [Label(each, "ann", "yn"[row % 2], content_of(run.episode(each))) for row, each in enumerate(first)]
+    write_labels(tmp_path / "labels.csv", labels)
+    import_labels(run, tmp_path / "labels.csv")
+    assert cli.main(asked) == 0
+    pairs = read_preferences(tmp_path / "out" / "rounds" / "1" / "preferences.h5")
+    assert pairs.scores.tolist() == [[1.0, 0.0]] * 2
+    assert pairs.judge.startswith("human")
+
+
 def test_another_request_in_the_same_folder(tmp_path, capsys, parts):
     assert cli.main(words(parts, tmp_path / "out", "mode=sft")) == 0
     assert "learning_rate=0.001, now asked for 0.01" in refused(capsys, words(parts, tmp_path / "out", "mode=sft", "learning_rate=0.01"))
