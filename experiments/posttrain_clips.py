@@ -1,5 +1,7 @@
 """From candidates and a judge to what `worldsim posttrain` learns from; and whether the judge may train at all."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +15,53 @@ KEPT = "feedback.jsonl"
 READING_STEPS, READING_EPISODES = 600, 200
 
 
+def permit(config: PosttrainConfig) -> None:
+    """Stop, before anything is sampled, where the judge asked for is not known or may not train.
+
+    Raises:
+        UnknownName: no such judge.
+        InvalidInput: it was not calibrated, or too often wrong.
+    """
+    from worldsim.posttraining.calibration import HOW, measured_in, require
+    from worldsim.posttraining.feedback import FEEDBACK
+
+    if config.feedback is None:
+        return
+    options = _named(config.feedback)
+    name = options.pop("name")
+    if FEEDBACK.config(name, options).trusted or config.calibration == "simulator":
+        return
+    if config.calibration is None:
+        raise InvalidInput(f"{name} may not train before it is calibrated; {HOW}")
+    require(name, measured_in(config.calibration), "agreement")
+
+
 def judge_of(config: PosttrainConfig, sampled: Any, folder: Path) -> Any:
     """The judge asked for, its rewards kept in the run; inverse dynamics is trained first where no network is given.
 
     Raises:
-        UnknownName, InvalidInput: no such judge, or one that may not train for want of a calibration.
+        UnknownName, InvalidInput: an option that it does not have.
     """
-    from worldsim.posttraining.calibration import HOW, measured_in, require
     from worldsim.posttraining.feedback import Kept, load_feedback
 
-    spec = config.feedback
-    name = spec.get("name") if isinstance(spec, dict) else spec
-    if name == "human":  # not kept: people label more, and change their minds
+    spec = _named(config.feedback)
+    if spec["name"] == "human":  # not kept: people label more, and change their minds
         return _people(spec, sampled, folder / "to_label")
-    trusted = name == "simulator"
-    if not trusted and config.calibration is None:
-        raise InvalidInput(f"{name} may not train before it is calibrated; {HOW}")
-    if not trusted and config.calibration != "simulator":
-        require(str(name), measured_in(config.calibration), "agreement")
-    if name == "inverse_dynamics" and (not isinstance(spec, dict) or not spec.get("path")):
-        options = {} if not isinstance(spec, dict) else spec
-        spec = {**options, "name": name, "path": str(_inverse_dynamics(config))}
+    if spec["name"] == "inverse_dynamics" and not spec.get("path"):
+        spec["path"] = str(_inverse_dynamics(config))
     return Kept(load_feedback(spec), Path(config.out) / "rounds" / KEPT)
+
+
+def _named(feedback: Any) -> dict[str, Any]:
+    """A judge given by name or mapping, as a mapping.
+
+    Raises:
+        InvalidInput: a mapping without a name.
+    """
+    spec = dict(feedback) if isinstance(feedback, Mapping) else {"name": feedback}
+    if not isinstance(spec.get("name"), str):
+        raise InvalidInput(f"feedback is {feedback}, expected a name, or a mapping with one; type feedback=simulator")
+    return spec
 
 
 def rewards_of(config: PosttrainConfig, judge: Any, sampled: Any) -> np.ndarray:
@@ -63,16 +90,15 @@ def rewards_of(config: PosttrainConfig, judge: Any, sampled: Any) -> np.ndarray:
     return rewards
 
 
-def _people(spec: Any, sampled: Any, path: Path) -> Any:
+def _people(spec: dict[str, Any], sampled: Any, path: Path) -> Any:
     """People as a judge, by the labels asked for, or those of a run folder that is written here."""
     from worldsim.posttraining.feedback import load_feedback
     from worldsim.posttraining.feedback.side_by_side import write_to_label
 
-    options = spec if isinstance(spec, dict) else {"name": spec}
-    if not options.get("labels"):
+    if not spec.get("labels"):
         write_to_label(path, sampled.imagined(), sampled.references())
-        options = {**options, "labels": str(path)}
-    return load_feedback(options)
+        spec = {**spec, "labels": str(path)}
+    return load_feedback(spec)
 
 
 def single_clips(config: PosttrainConfig, world: Any, sampled: Any, rewards: np.ndarray | None) -> Any:
@@ -122,8 +148,6 @@ def pairs_of(config: PosttrainConfig, world: Any, sampled: Any, rewards: np.ndar
 
 def taken_of(config: PosttrainConfig, world: Any, sampled: Any, rewards: np.ndarray) -> Any:
     """The sampler's steps behind the rollouts of every context that the judge could tell whole."""
-    from dataclasses import replace
-
     import torch
 
     from worldsim.posttraining.objectives import group_advantages
@@ -137,9 +161,14 @@ def taken_of(config: PosttrainConfig, world: Any, sampled: Any, rewards: np.ndar
     begin = _encoded(world, sampled.contexts.real[whole][:, : sampled.given]).repeat_interleave(count, 0)
     drawn = torch.from_numpy(sampled.latents[whole]).flatten(0, 1).to(begin)
     actions = _into(world, np.repeat(sampled.contexts.actions[whole], count, axis=0)).to(begin)
-    sampler, seeds = replace(world.sampler, eta=world.sampler.eta or 1.0), sampled.seeds[whole].reshape(-1).tolist()
+    sampler, seeds = with_noise(world.sampler), sampled.seeds[whole].reshape(-1).tolist()
     latents = torch.cat([begin, drawn], 1)
     return retrace(world.network, sampler, latents, actions, seeds, sampled.given, advantages.flatten().to(begin))
+
+
+def with_noise(sampler: Any) -> Any:
+    """The sampler with ancestral noise, where it has none: what grpo samples with."""
+    return replace(sampler, eta=sampler.eta or 1.0)
 
 
 def _own_clips(sampled: Any) -> np.ndarray:
