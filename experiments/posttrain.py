@@ -6,7 +6,7 @@ from typing import Any
 
 from worldsim.data.files import described_in, sha256_of, write_json
 from worldsim.errors import InvalidInput, RunMismatch, WorldsimError
-from worldsim.experiments.posttrain_clips import judge_of, pairs_of, rewards_of, single_clips, taken_of
+from worldsim.experiments.posttrain_clips import judge_of, pairs_of, permit, rewards_of, single_clips, taken_of, with_noise
 from worldsim.experiments.recordings import read_split, recordings_folder
 from worldsim.experiments.schema import PosttrainConfig, recipe
 from worldsim.experiments.setting import use_torch
@@ -28,6 +28,7 @@ def run(config: PosttrainConfig) -> None:
 
     config = replace(config, learn_from=config.learn_from or ("judged" if config.feedback else "real"))
     check(config)
+    permit(config)
     use_torch(config.threads, config.device)
     begin, out = find_checkpoint("world model", config.world_model, WORLD_MODELS.names()), Path(config.out)
     _same_request(config, begin, out)
@@ -132,7 +133,7 @@ def _sampled(config: PosttrainConfig, world: Any, number: int, folder: Path, rec
         from worldsim.posttraining.taken import check_policy
         from worldsim.simulator import VideoWorldModel
 
-        drawn = VideoWorldModel(world.spec, world.network, world.autoencoder, replace(world.sampler, eta=world.sampler.eta or 1.0))
+        drawn = VideoWorldModel(world.spec, world.network, world.autoencoder, with_noise(world.sampler))
         check_policy(world.network, drawn.sampler)
     seed = config.seed * 1000 + number
     contexts = draw_contexts(recorded, config.contexts, config.given + config.horizon, seed, FOCUS)
@@ -149,7 +150,7 @@ def _objective(config: PosttrainConfig, world: Any, number: int, folder: Path, s
     from worldsim.posttraining.trainable import make_trainable
     from worldsim.training.loss import Diffusion
 
-    judge = judge_of(config) if config.learn_from == "judged" and not config.preferences else None
+    judge = judge_of(config, sampled, folder) if config.learn_from == "judged" and not config.preferences else None
     rewards = rewards_of(config, judge, sampled) if judge else None
     if config.mode == "dpo":
         clips = pairs_of(config, world, sampled, rewards, judge, folder)
@@ -170,7 +171,8 @@ def _objective(config: PosttrainConfig, world: Any, number: int, folder: Path, s
     reference = make_trainable(world.network, config.trainable, rank=config.rank, seed=config.seed)
     kind = GroupRelative if config.mode == "grpo" else PostTraining
     made = kind(world.network, reference, world.autoencoder, clips, diffusion, options)
-    made.sampler = replace(world.sampler, eta=world.sampler.eta or 1.0)
+    if config.mode == "grpo":
+        made.sampler = with_noise(world.sampler)
     return made
 
 

@@ -1,5 +1,7 @@
 """From candidates and a judge to what `worldsim posttrain` learns from; and whether the judge may train at all."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,29 +11,57 @@ from worldsim.errors import InvalidInput
 from worldsim.experiments.schema import PosttrainConfig
 
 READABLE = 0.5  # share of a component's variance that inverse dynamics must read off held-out recordings for it to count
+KEPT = "feedback.jsonl"
 READING_STEPS, READING_EPISODES = 600, 200
 
 
-def judge_of(config: PosttrainConfig) -> Any:
+def permit(config: PosttrainConfig) -> None:
+    """Stop, before anything is sampled, where the judge asked for is not known or may not train.
+
+    Raises:
+        UnknownName: no such judge.
+        InvalidInput: it was not calibrated, or too often wrong.
+    """
+    from worldsim.posttraining.calibration import HOW, measured_in, require
+    from worldsim.posttraining.feedback import FEEDBACK
+
+    if config.feedback is None:
+        return
+    options = _named(config.feedback)
+    name = options.pop("name")
+    if FEEDBACK.config(name, options).trusted or config.calibration == "simulator":
+        return
+    if config.calibration is None:
+        raise InvalidInput(f"{name} may not train before it is calibrated; {HOW}")
+    require(name, measured_in(config.calibration), "agreement")
+
+
+def judge_of(config: PosttrainConfig, sampled: Any, folder: Path) -> Any:
     """The judge asked for, its rewards kept in the run; inverse dynamics is trained first where no network is given.
 
     Raises:
-        UnknownName, InvalidInput: no such judge, or one that may not train for want of a calibration.
+        UnknownName, InvalidInput: an option that it does not have.
     """
-    from worldsim.posttraining.calibration import HOW, measured_in, require
     from worldsim.posttraining.feedback import Kept, load_feedback
 
-    spec = config.feedback
-    name = spec.get("name") if isinstance(spec, dict) else spec
-    trusted = name == "simulator"
-    if not trusted and config.calibration is None:
-        raise InvalidInput(f"{name} may not train before it is calibrated; {HOW}")
-    if not trusted and config.calibration != "simulator":
-        require(str(name), measured_in(config.calibration), "agreement")
-    if name == "inverse_dynamics" and (not isinstance(spec, dict) or not spec.get("path")):
-        options = {} if not isinstance(spec, dict) else spec
-        spec = {**options, "name": name, "path": str(_inverse_dynamics(config))}
-    return Kept(load_feedback(spec), Path(config.out) / "rounds" / "feedback.jsonl")
+    spec = _named(config.feedback)
+    if spec["name"] == "human":  # not kept: people label more, and change their minds
+        return _people(spec, sampled, folder / "to_label")
+    if spec["name"] == "inverse_dynamics" and not spec.get("path"):
+        spec["path"] = str(_inverse_dynamics(config))
+    return Kept(load_feedback(spec), Path(config.out) / "rounds" / KEPT)
+
+
+def _named(feedback: Any) -> dict[str, Any]:
+    """A judge given by name or mapping, as a mapping.
+
+    Raises:
+        InvalidInput: a mapping without a name.
+    """
+    spec = dict(feedback) if isinstance(feedback, Mapping) else {"name": feedback}
+    if not isinstance(spec.get("name"), str):
+        raise InvalidInput(f"feedback is {feedback}, expected a name, or a mapping with one; type feedback=simulator")
+    return spec
 
 
 def rewards_of(config: PosttrainConfig, judge: Any, sampled: Any) -> np.ndarray:
@@ -45,10 +75,12 @@ def rewards_of(config: PosttrainConfig, judge: Any, sampled: Any) -> np.ndarray:
 
     group = sampled.rollouts.shape[1]
     rewards = table_of(judge.score(sampled.imagined(), sampled.references()), group)
+    if np.isnan(rewards).all() and judge.name == "human":
+        raise InvalidInput(f"nobody has labelled {judge.labels} yet; type: worldsim label {judge.labels}, then this command again")
     if np.isnan(rewards).all():
         raise InvalidInput(f"{judge.name} could tell none of the rollouts, so nothing is trained; ask another judge")
     if not judge.trusted and config.calibration == "simulator":
-        truth = Kept(load_feedback("simulator"), judge.path)
+        truth = Kept(load_feedback("simulator"), Path(config.out) / "rounds" / KEPT)
         true = table_of(truth.score(sampled.imagined(), sampled.references()), group)
         accuracy, pairs = preference_accuracy(rewards, true, config.quantile)
         if pairs < FEWEST:
@@ -56,6 +88,17 @@ def rewards_of(config: PosttrainConfig, judge: Any, sampled: Any) -> np.ndarray:
         print(f"{judge.name} prefers what the simulator prefers in {accuracy:.2f} of {pairs} pairs")
         require(judge.name, accuracy, "preference accuracy against the simulator")
     return rewards
+
+
+def _people(spec: dict[str, Any], sampled: Any, path: Path) -> Any:
+    """People as a judge, by the labels asked for, or those of a run folder that is written here."""
+    from worldsim.posttraining.feedback import load_feedback
+    from worldsim.posttraining.feedback.side_by_side import write_to_label
+
+    if not spec.get("labels"):
+        write_to_label(path, sampled.imagined(), sampled.references())
+        spec = {**spec, "labels": str(path)}
+    return load_feedback(spec)
 
 
 def single_clips(config: PosttrainConfig, world: Any, sampled: Any, rewards: np.ndarray | None) -> Any:
@@ -105,8 +148,6 @@ def pairs_of(config: PosttrainConfig, world: Any, sampled: Any, rewards: np.ndar
 
 def taken_of(config: PosttrainConfig, world: Any, sampled: Any, rewards: np.ndarray) -> Any:
     """The sampler's steps behind the rollouts of every context that the judge could tell whole."""
-    from dataclasses import replace
-
     import torch
 
     from worldsim.models.autoencoder import to_unit
@@ -121,11 +162,16 @@ def taken_of(config: PosttrainConfig, world: Any, sampled: Any, rewards: np.ndar
     begin = _encoded(world, sampled.contexts.real[whole][:, : sampled.given]).repeat_interleave(count, 0)
     drawn = torch.from_numpy(sampled.latents[whole]).flatten(0, 1).to(begin)
     actions = _into(world, np.repeat(sampled.contexts.actions[whole], count, axis=0)).to(begin)
-    sampler, seeds = replace(world.sampler, eta=world.sampler.eta or 1.0), sampled.seeds[whole].reshape(-1).tolist()
+    sampler, seeds = with_noise(world.sampler), sampled.seeds[whole].reshape(-1).tolist()
     latents, first = torch.cat([begin, drawn], 1), to_unit(torch.from_numpy(sampled.contexts.real[whole][:, 0])).to(begin)
     with torch.no_grad():
         told = world.network.context_for(first.repeat_interleave(count, 0), begin[:, 0])
     return retrace(world.network, sampler, latents, actions, seeds, sampled.given, advantages.flatten().to(begin), told)
+
+
+def with_noise(sampler: Any) -> Any:
+    """The sampler with ancestral noise, where it has none: what grpo samples with."""
+    return replace(sampler, eta=sampler.eta or 1.0)
 
 
 def _own_clips(sampled: Any) -> np.ndarray:

@@ -19,7 +19,7 @@ from worldsim.errors import InvalidInput
 from worldsim.experiments import cli
 from worldsim.posttraining.calibration import measured_in, preference_accuracy
 from worldsim.posttraining.candidates import Candidates, Contexts, read_candidates
-from worldsim.posttraining.feedback import Kept, Reward, load_feedback
+from worldsim.posttraining.feedback import Kept, Reward, load_feedback, prompt_of
 from worldsim.posttraining.feedback.side_by_side import beside
 from worldsim.posttraining.preferences import judged_pairs, read_preferences, real_pairs, write_preferences
 from worldsim.posttraining.signs import displaced, sharpness
@@ -121,6 +121,26 @@ def test_a_judge_that_is_wrong_too_often_may_not_train(tmp_path, capsys, parts):
     more = ("mode=dpo", f"feedback={{name: agreement, verifier: {parts[2]}}}", "calibration=simulator", "contexts=12")
     assert "may not train" in refused(capsys, words(parts, tmp_path / "out", *more))
     assert not list(tmp_path.rglob("state.safetensors"))
+
+
+def test_people_label_what_was_imagined(tmp_path, capsys, parts):
+    """The clips wait in a run folder; once some are labelled, the same command trains on pairs of yes and no."""
+    from worldsim.labelling.label import Label, content_of
+    from worldsim.labelling.label_file import write_labels
+    from worldsim.labelling.transfer import import_labels
+    from worldsim.report.run_folder import RunFolder
+
+    asked = words(parts, tmp_path / "out", "mode=dpo", "feedback=human", "quantile=0")
+    assert "worldsim label" in refused(capsys, asked)
+    run = RunFolder(tmp_path / "out" / "rounds" / "1" / "to_label")
+    first = run.episode_ids()[:6]  # of two contexts
+    labels = [Label(each, "ann", "yn"[row % 2], content_of(run.episode(each))) for row, each in enumerate(first)]
+    write_labels(tmp_path / "labels.csv", labels)
+    import_labels(run, tmp_path / "labels.csv")
+    assert cli.main(asked) == 0
+    pairs = read_preferences(tmp_path / "out" / "rounds" / "1" / "preferences.h5")
+    assert pairs.scores.tolist() == [[1.0, 0.0]] * 2
+    assert pairs.judge.startswith("human")
 
 
 def test_another_request_in_the_same_folder(tmp_path, capsys, parts):
@@ -247,6 +267,24 @@ def test_people_and_models_are_shown_both_clips():
     shown = beside(candidates().imagined()[0], candidates().references()[0])
     assert shown.frames.shape == (4, 8, 20, 3)
     assert "both halves" in shown.metadata["instruction"]
+    vlm = load_feedback({"name": "vlm", "verifier": {"name": "vlm", "model": "m", "base_url": "http://127.0.0.1:1/v1"}})
+    assert vlm.facts["verifier"]["prompt"]["name"] == "same_motion"
+    other = load_feedback(
+        {"name": "vlm", "verifier": {"name": "vlm", "model": "m", "base_url": "http://127.0.0.1:1/v1", "prompt": "careful"}}
+    )
+    assert prompt_of(vlm) != prompt_of(other)
+    with pytest.raises(InvalidInput, match="feedback=vlm needs a model"):
+        load_feedback("vlm")
+
+
+@pytest.mark.parametrize(("binary", "rewards"), [(True, [1.0, None, 0.0]), (False, [0.8, None, 0.3])])
+def test_accepting_and_rejecting(binary, rewards):
+    from worldsim.posttraining.feedback.side_by_side import VlmFeedback
+    from worldsim.types import Verdict
+
+    judge = VlmFeedback(verifier="vlm", binary=binary)
+    verdicts = [Verdict(0.8, details={"p": 0.8}), Verdict(None), Verdict(0.3)]
+    assert [judge._reward(verdict).clip for verdict in verdicts] == rewards
 
 
 def test_preference_accuracy_by_hand():

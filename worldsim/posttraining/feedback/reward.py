@@ -55,7 +55,10 @@ def prompt_of(feedback: Feedback) -> str:
 
 
 class Kept:
-    """A judge whose rewards are kept in a file, by what it was shown, who it is and what it was asked: nothing is judged twice."""
+    """A judge whose rewards are kept in a file, by what it was shown, who it is and what it was asked.
+
+    What it could not tell is not kept: it is asked again, for a server may have been away.
+    """
 
     def __init__(self, feedback: Feedback, path: str | os.PathLike) -> None:
         self.feedback, self.path = feedback, Path(path)
@@ -75,7 +78,7 @@ class Kept:
         if new:
             fresh = checked(self.name, self.feedback.score([rollouts[row] for row in new], [references[row] for row in new]))
             held |= {keys[row]: reward for row, reward in zip(new, fresh, strict=True)}
-            self._add(who, {keys[row]: held[keys[row]] for row in new})
+            self._add(who, {keys[row]: held[keys[row]] for row in new if held[keys[row]].clip is not None})
         return [held[key] for key in keys]
 
     def _read(self) -> dict[str, Reward]:
