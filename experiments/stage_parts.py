@@ -75,6 +75,19 @@ def parts_before(config: TrainConfig, preset: ModelPreset, frame_size: tuple[int
     return _begun(config, preset, frame_size, action, fresh_autoencoder(preset, frame_size[0]))
 
 
+def with_encoder(network: Any, trunk: str) -> Any:
+    """The network with a fresh physics encoder, which changes none of its outputs; `trunk` is "tiny" or a folder.
+
+    Raises:
+        InvalidInput, MissingDependency: a network that takes none, or has one; no such trunk.
+    """
+    from worldsim.models.physics_encoder import PhysicsEncoderConfig
+
+    if network.kind != "video_unet":
+        raise InvalidInput(f"encoder={trunk} is for networks of kind video_unet, this is a {network.kind}; leave encoder= out")
+    return network.extended(encoder=PhysicsEncoderConfig(trunk=trunk))
+
+
 def camera_before(config: TrainConfig) -> str | None:
     """The camera that the checkpoint was trained on which this stage begins at; None where there is none or it does not say."""
     if config.stage == "autoencoder":
@@ -224,6 +237,8 @@ def save_stage(config: TrainConfig, preset: ModelPreset, parts: Parts, folder: P
     if config.stage == "distill":  # as before, in fewer steps, whose guidance and noise the weights have taken in
         taken_in = {"guidance": 1.0, "rescale": 0.0, "rescale_over": "frame", "eta": 0.0, "ending": "clean", "history_shrink": True}
         options |= parts.sampler | {"steps": config.student_steps} | taken_in
+    if config.stage == "heads":
+        options |= parts.sampler
     sampler = Sampler(**options)
     teacher = {"teacher": parts.sha256} if config.stage == "distill" else {}
     facts = {"leak": causality_leak(network) if network.causal else None, "stage": config.stage, "training": recipe(config) | teacher}

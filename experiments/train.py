@@ -13,7 +13,8 @@ from worldsim.experiments.model_presets import ModelPreset, model_preset
 from worldsim.experiments.recordings import action_spec, read_split, recordings_folder
 from worldsim.experiments.schema import TrainConfig, recipe
 from worldsim.experiments.setting import use_torch
-from worldsim.experiments.stage_parts import Parts, camera_before, distillation, fresh_autoencoder, parts_before, save_stage
+from worldsim.experiments.stage_parts import Parts, camera_before, distillation, fresh_autoencoder, parts_before, save_stage, with_encoder
+from worldsim.experiments.train_heads import heads_objective
 
 FOCUS = "opening"  # the state around whose movement clips are drawn more often, where recordings have it
 
@@ -76,7 +77,7 @@ def _train_autoencoder(config: TrainConfig, preset: ModelPreset, data: Path) -> 
 def _train_network(config: TrainConfig, preset: ModelPreset, data: Path) -> None:
     from worldsim.training.processes import is_main_process
 
-    if config.fsdp and config.stage in ("self-context", "distill"):
+    if config.fsdp and config.stage in ("self-context", "distill", "heads"):
         raise InvalidInput(f"fsdp=true needs every process to evaluate equally often, which {config.stage} does not; drop fsdp=true")
     if preset.objective == "forcing" and config.stage == "self-context":
         raise InvalidInput("self-context needs two streams, forcing has one; type objective=two-stream, or stop at stage=posttrain")
@@ -84,13 +85,18 @@ def _train_network(config: TrainConfig, preset: ModelPreset, data: Path) -> None
     trajectories = read_split(data, "train", config.camera)
     height, width = trajectories[0].frames.shape[1:3]
     parts = parts_before(config, preset, (height, width), action_spec(data))
+    if config.encoder:
+        parts.network = with_encoder(parts.network, config.encoder)
+    if config.fsdp and getattr(parts.network, "encoder", None) is not None:
+        raise InvalidInput("fsdp=true shards what is called, and the encoder of the first frame is asked apart; drop fsdp=true")
     parts.action.check(np.concatenate([trajectory.actions for trajectory in trajectories]))
     if config.stage == "causalize":
         _causalize(config, parts)
     if numbers.steps:
         own = {name: getattr(config, name) for name in ("teacher_steps", "student_steps", "guidance")} | {"teacher": parts.sha256}
         objective = _objective(config, preset, numbers, parts, trajectories)
-        _loop(config, preset, numbers, objective, own if config.stage == "distill" else {})
+        taught = {name: getattr(config, name) for name in ("weights", "moving", "depth", "flow")}
+        _loop(config, preset, numbers, objective, {"distill": own, "heads": taught}.get(config.stage, {}))
     if is_main_process():
         save_stage(config, preset, parts, Path(config.out) / config.stage)
 
@@ -118,15 +124,18 @@ def _objective(config: TrainConfig, preset: ModelPreset, numbers: Any, parts: Pa
         self_share=0.5 if config.stage in ("self-context", "distill") else 0.0,
         image_dropout=preset.image_dropout,
     )
-    objective = _objective_class(config, parts)(parts.network, parts.autoencoder, clips, parts.diffusion(), options)
+    kind = _objective_class(config, parts, trajectories)  # gives the network its heads, where they are what is trained
+    objective = kind(parts.network, parts.autoencoder, clips, parts.diffusion(), options)
     if config.compile:
         objective.compile()
     return objective
 
 
-def _objective_class(config: TrainConfig, parts: Parts) -> Callable[..., Any]:
+def _objective_class(config: TrainConfig, parts: Parts, trajectories: list) -> Callable[..., Any]:
     from worldsim.training.stages import VideoObjective
 
+    if config.stage == "heads":
+        return heads_objective(config, parts, trajectories)
     if config.stage != "distill":
         return VideoObjective
     from worldsim.training.distill import DistillObjective
@@ -160,7 +169,7 @@ def _loop(config: TrainConfig, preset: ModelPreset, numbers: Any, objective: Any
         | own
         | {name: getattr(preset, name) for name in ("prediction", "schedule", "objective", "action_dropout", "image_dropout", "clip")}
         | {"batch": numbers.batch}
-        | ({"camera": config.camera} if config.camera else {}),
+        | {name: getattr(config, name) for name in ("camera", "encoder") if getattr(config, name)},
     )
     shown = {"desc": f"train {config.stage}", "unit": "step", "mininterval": 1.0, "disable": not is_main_process()}
     with tqdm(total=None if config.seconds else numbers.steps, **shown) as bar:

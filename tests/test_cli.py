@@ -125,7 +125,7 @@ def test_every_verb_has_its_yaml():
 def test_help_shows_types_defaults_and_choices(capsys):
     cli.main(["train", "--help"])
     out = capsys.readouterr().out
-    assert "stage: autoencoder|pretrain|causalize|posttrain|self-context|distill (required)" in out
+    assert "stage: autoencoder|pretrain|causalize|posttrain|self-context|distill|heads (required)" in out
     assert "learning_rate: float | null (default null)" in out
     assert "compile: bool (default false)" in out
     cli.main(["bench", "--help"])

@@ -17,6 +17,7 @@ import tiny
 import torch
 
 import worldsim
+from worldsim.data.trajectory_file import write_trajectory
 from worldsim.errors import InvalidInput
 from worldsim.experiments import cli
 from worldsim.experiments.model_presets import ModelPreset, model_preset
@@ -256,3 +257,49 @@ def curve(stage: Path) -> list[dict]:
     """The loss curve without the wall clock."""
     lines = [json.loads(line) for line in (stage / "training" / "log.jsonl").read_text().splitlines()]
     return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def test_an_encoder_is_added_to_a_network_that_exists_and_kept(tmp_path, data, capsys):
+    """With no step it changes nothing that is imagined; trained, it does; and one cannot be added twice."""
+    folder = tiny.world_model(tmp_path / "before")
+    common = ("train", "stage=posttrain", "world_model=tiny", f"data={data}", f"init={folder}", "encoder=tiny")
+    command(*common, f"out={tmp_path / 'none'}", "steps=0")
+    command(*common, f"out={tmp_path / 'some'}", "steps=2", "batch=2", "clip=4")
+    frames, action = tiny.picture(0)[None, None], np.full((1, 3), 0.5, np.float32)
+    seen = {}
+    for name, path in {"before": folder, "none": tmp_path / "none" / "posttrain", "some": tmp_path / "some" / "posttrain"}.items():
+        model = worldsim.load_world_model(path, steps=2, guidance=1.0, history="stream", history_level=0.1)
+        seen[name] = model.step(model.start(frames, np.array([1], np.uint64)), action)[1]
+    assert np.array_equal(seen["before"], seen["none"])
+    assert not np.array_equal(seen["before"], seen["some"])
+    assert config_of(tmp_path / "some" / "posttrain")["network"]["encoder"]["trunk"] == "tiny"
+    again = ("train", "stage=self-context", "world_model=tiny", f"data={data}", f"out={tmp_path / 'some'}")
+    assert "has encoder already" in refused(capsys, *again, "encoder=tiny")
+    command(*again, "steps=1", "batch=2", "clip=4")
+    assert "encoder" in config_of(tmp_path / "some" / "self-context")["network"]
+    wrong = refused(capsys, *common[:-1], "encoder=nowhere", f"out={tmp_path / 'c'}")
+    assert "trunk=nowhere is no folder of a transformers model" in wrong
+
+
+def test_heads_are_learned_from_recordings_that_know_depth(tmp_path, capsys):
+    """Alone they change no frame; the world model then says how deep an imagined frame is; and who does not know is told."""
+    from test_scene_truth import NEAR, episode
+
+    folder = tiny.world_model(tmp_path / "before")
+    for split in ("train", "validation"):
+        for seed in range(3):
+            known = episode([(0.05 * t, 0, NEAR) for t in range(6)])
+            frames = np.random.default_rng(seed).integers(0, 256, known.frames.shape, dtype=np.uint8)
+            clip = replace(known, frames=frames, actions=np.zeros((5, 3), np.float32), seed=seed)
+            write_trajectory(tmp_path / "data" / split / f"{seed:07d}.h5", clip)
+    common = ("train", "stage=heads", "world_model=tiny", f"data={tmp_path / 'data'}", f"init={folder}", "batch=2", "clip=4")
+    command(*common, f"out={tmp_path / 'out'}", "steps=2", "moving=[7:thing]")
+    frames, action = tiny.picture(0)[None, None], np.full((1, 3), 0.5, np.float32)
+    before, after = (worldsim.load_world_model(path, history="window") for path in (folder, tmp_path / "out" / "heads"))
+    state, seen = after.step(after.start(frames, np.array([1], np.uint64)), action)
+    assert np.array_equal(seen, before.step(before.start(frames, np.array([1], np.uint64)), action)[1])
+    assert after.geometry(state).depth.shape == (1, 16, 16)
+    assert after.sampler.steps == 2  # as it was
+    refusals = {"moving=[x]": "expected NUMBER:STATE", "weights=[1,1]": "expected those of video", "depth=a.pt": "go together"}
+    for word, line in (refusals | {"moving=[7:ball]": "has no ball"}).items():
+        assert line in refused(capsys, *common, f"out={tmp_path / 'wrong'}", "steps=2", word)

@@ -200,7 +200,7 @@ class Recorder(nn.Module):
         super().__init__()
         self.action_size, self.answer = stirred.network().action_size, answer
 
-    def forward(self, x, levels, actions, known):
+    def forward(self, x, levels, actions, known, memory=None, context=None):
         self.given = {"x": x, "levels": levels, "actions": actions, "known": known}
         return torch.full_like(x, self.answer)
 

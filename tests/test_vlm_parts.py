@@ -90,7 +90,7 @@ def test_the_secret_is_not_shown():
     assert shown("abc\x07123 abc123", "abc 123") == "[key] abc123"
 
 
-@pytest.mark.parametrize("name", ["careful", "five_votes", "subtasks"])
+@pytest.mark.parametrize("name", ["careful", "five_votes", "same_motion", "subtasks"])
 def test_shipped_prompts(name):
     assert name in shipped_prompts()
     prompt = load_prompt(name)

@@ -22,7 +22,7 @@ class Asking:
     """What is shown and asked, and how answers become a verdict. What is null is as the prompt has it.
 
     Attributes:
-        prompt: name of a shipped prompt (careful, subtasks, five_votes) or a file.
+        prompt: name of a shipped prompt (careful, subtasks, five_votes, same_motion) or a file.
         rubric: lines that say what counts as done; for a prompt by sub-tasks, these.
         instruction: what the robot was asked, where an episode does not say; else the task's id.
         frames: "last", or how many frames are shown.

@@ -78,7 +78,7 @@ class FeatureNetwork:
                 f"{file.path} has sha256 {self.sha256}, expected {file.sha256}; it is another network than the one asked for"
             )
         self.file, self.device = replace(file, sha256=self.sha256), device
-        self._script = _load(file.path, device)
+        self._script = load_script(file.path, device)
 
     def features(self, frames: np.ndarray) -> np.ndarray:
         """Frames uint8 `[N, H, W, 3]` or clips uint8 `[N, T, H, W, 3]` to features float64 `[N, D]`.
@@ -146,7 +146,12 @@ def _scaled(planes: Tensor, kind: str) -> Tensor:
     return unit if kind == "unit" else 2 * unit - 1
 
 
-def _load(path: str, device: str) -> torch.jit.ScriptModule:
+def load_script(path: str, device: str) -> torch.jit.ScriptModule:
+    """A network in a TorchScript file, in evaluation.
+
+    Raises:
+        DamagedFile: it is none.
+    """
     with warnings.catch_warnings():  # the files are published as TorchScript, whatever torch would rather have
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.load` is deprecated", category=DeprecationWarning)
         try:

@@ -1,4 +1,8 @@
-"""A pretrained picture model (DINOv2, CLIP, ...) from a local folder, never trained, with a small head on the last few frames' features."""
+"""A pretrained picture model (DINOv2, CLIP, Depth Anything, ...) from a local folder, never trained; and a small head on the features of
+a few frames.
+
+Knows nothing about who asks but what they call the folder.
+"""
 
 import json
 from dataclasses import asdict, dataclass
@@ -7,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from worldsim.data.files import digest_of, sha256_of
@@ -67,10 +72,13 @@ class FeatureHead(nn.Module):
 
 
 class Frozen:
-    """A picture model of transformers: pictures to one pooled feature each, resized and scaled as its own preprocessing says."""
+    """A picture model of transformers: pictures to features, resized and scaled as its own preprocessing says.
 
-    def __init__(self, folder: str) -> None:
-        self.model = _loaded(folder)
+    Of a Depth Anything model the backbone alone is used. `key` is what errors call the folder.
+    """
+
+    def __init__(self, folder: str, key: str = "features") -> None:
+        self.model = _loaded(folder, key)
         said = preprocessing(folder)
         self.size, self._side = int(self.model.config.hidden_size), _side(said, self.model.config)
         scale = said.get("image_mean", MEAN), said.get("image_std", STD)
@@ -78,19 +86,34 @@ class Frozen:
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> Tensor:
-        """uint8 `[M, H, W, 3]`, or floats in [-1, 1], to float32 `[M, size]`."""
+        """uint8 `[M, H, W, 3]`, or floats in [-1, 1], to one pooled feature each, float32 `[M, size]`."""
+        return torch.cat([self._pooled(piece) for piece in self._prepared(pictures).split(PIECE)]).float()
+
+    @torch.no_grad()
+    def patches(self, pictures: Tensor) -> Tensor:
+        """Pictures as above to the features of their patches, float32 `[M, rows, columns, size]`."""
+        return torch.cat([self._patches(piece) for piece in self._prepared(pictures).split(PIECE)]).float()
+
+    def _prepared(self, pictures: Tensor) -> Tensor:
         self.model.to(pictures.device)
-        x = (to_unit(pictures) if pictures.dtype == torch.uint8 else pictures).permute(0, 3, 1, 2)
+        x = (to_unit(pictures) if pictures.dtype == torch.uint8 else pictures).float().permute(0, 3, 1, 2)
         x = F.interpolate(x, self._side, mode="bicubic", antialias=True, align_corners=False).clamp(-1, 1)
-        x = ((x + 1) / 2 - self._mean.to(x.device)) / self._std.to(x.device)
-        return torch.cat([self._pooled(piece) for piece in x.split(PIECE)]).float()
+        return ((x + 1) / 2 - self._mean.to(x.device)) / self._std.to(x.device)
+
+    def _patches(self, pictures: Tensor) -> Tensor:
+        found = self.model(pixel_values=pictures)
+        last = found.feature_maps[-1] if hasattr(found, "feature_maps") else found.last_hidden_state
+        if last.ndim == 4:  # [M, size, rows, columns]
+            return last.permute(0, 2, 3, 1)
+        rows, columns = (side // int(self.model.config.patch_size) for side in self._side)
+        return last[:, -rows * columns :].unflatten(1, (rows, columns))  # what comes before are no patches: class and register tokens
 
     def _pooled(self, pictures: Tensor) -> Tensor:
         found = self.model(pixel_values=pictures)
         return found.pooler_output if getattr(found, "pooler_output", None) is not None else found.last_hidden_state.mean(1)
 
 
-def digest_of_model(folder: str) -> str:
+def digest_of_model(folder: str, key: str = "features") -> str:
     """What a model folder is known by: its config and its weights.
 
     Raises:
@@ -98,27 +121,32 @@ def digest_of_model(folder: str) -> str:
     """
     files = [Path(folder) / "config.json", *sorted(Path(folder).glob("*.safetensors"))]
     if len(files) < 2 or not files[0].is_file():
-        raise InvalidInput(f"features={folder} is no folder of a transformers model; expected config.json and safetensors weights there")
+        raise InvalidInput(f"{key}={folder} is no folder of a transformers model; expected config.json and safetensors weights there")
     return digest_of([sha256_of(file) for file in files])
 
 
-def _loaded(folder: str) -> Any:
+def _loaded(folder: str, key: str) -> Any:
     """The picture part of the model, in evaluation.
 
     Raises:
-        InvalidInput: not a picture model of transformers.
+        InvalidInput: not a picture model of transformers, or weights that are not those of its config.
     """
     try:
-        from transformers import AutoModel
+        from transformers import AutoConfig, AutoModel, AutoModelForDepthEstimation
     except ImportError as error:
-        raise MissingDependency('features=FOLDER needs transformers; type: pip install "worldsim[vlm]"') from error
+        raise MissingDependency(f'{key}=FOLDER needs transformers; type: pip install "worldsim[vlm]"') from error
     try:
-        model = AutoModel.from_pretrained(folder, local_files_only=True, trust_remote_code=False, use_safetensors=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise InvalidInput(f"features={folder} cannot be read by transformers: {str(error).splitlines()[0]}") from error
-    model = getattr(model, "vision_model", model)
+        depth = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).model_type == "depth_anything"
+        kind = AutoModelForDepthEstimation if depth else AutoModel
+        given = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True}
+        model, found = kind.from_pretrained(folder, output_loading_info=True, **given)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise InvalidInput(f"{key}={folder} cannot be read by transformers: {str(error).splitlines()[0]}") from error
+    if missing := sorted(found["missing_keys"]):
+        raise InvalidInput(f"{key}={folder} lacks {len(missing)} of its weights, such as {missing[0]}; get the model again")
+    model = model.backbone if depth else getattr(model, "vision_model", model)
     if not hasattr(model.config, "hidden_size") or not hasattr(model.config, "image_size"):
-        raise InvalidInput(f"features={folder} holds a {type(model).__name__}, expected a picture model such as DINOv2 or CLIP")
+        raise InvalidInput(f"{key}={folder} holds a {type(model).__name__}, expected a picture model such as DINOv2 or CLIP")
     model.requires_grad_(requires_grad=False)
     return model.eval()
 

@@ -5,7 +5,9 @@ one level, patches of 2 and no convolutions the same class is a diffusion-forcin
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,15 +18,20 @@ from worldsim.errors import InvalidInput, UnknownName
 from worldsim.models.actions import ActionEmbedding
 from worldsim.models.blocks import ResBlock, SpatialAttention, TemporalAttention, TemporalConv, per_frame
 from worldsim.models.cache import HistoryCache, Memory
+from worldsim.models.geometry_heads import Geometry, GeometryHeadsConfig
 from worldsim.models.network import by_stream
+from worldsim.models.physics_encoder import PhysicsEncoderConfig, TokenAttention
 from worldsim.registry import did_you_mean
+
+OPTIONAL = {"encoder": PhysicsEncoderConfig, "heads": GeometryHeadsConfig}  # parts of a network, by their names in its config
 
 
 @dataclass
 class VideoUNetConfig:
     """Sizes. `levels[i]` names the layers at resolution i: res, conv (temporal), time (attention), space (attention).
 
-    `causal` says which way the temporal layers look; it is set by causalization and not by hand.
+    `causal` says which way the temporal layers look; it is set by causalization and not by hand. `encoder` and `heads` are parts that a
+    network may have or not: what it is told of the reset frame, and depth and motion of its frames.
     """
 
     latent_channels: int = 12
@@ -36,6 +43,14 @@ class VideoUNetConfig:
     embedding: int = 256
     window: int = 8
     causal: bool = False
+    encoder: PhysicsEncoderConfig | None = None
+    heads: GeometryHeadsConfig | None = None
+
+    def __post_init__(self) -> None:
+        """Parts may be given as mappings, as a checkpoint has them."""
+        for name, kind in OPTIONAL.items():
+            if isinstance(part := getattr(self, name), Mapping):
+                setattr(self, name, kind(**part))
 
     def build(self) -> "VideoUNet":
         """A freshly initialised network."""
@@ -45,12 +60,12 @@ class VideoUNetConfig:
 class VideoUNet(nn.Module):
     """Predicts every frame from its noisy self and its past (or, before causalization, its neighbours both ways).
 
-    A `worldsim.models.network.VideoNetwork` that takes no conditioning besides levels and actions.
+    A `worldsim.models.network.VideoNetwork` that takes no conditioning besides levels and actions, unless it has an encoder.
     """
 
     kind = "video_unet"
     starts_known = False
-    needs_pixels = False
+    needs_pixels = False  # of one without an encoder
     two_streams = True
 
     def __init__(self, config: VideoUNetConfig) -> None:
@@ -71,6 +86,13 @@ class VideoUNet(nn.Module):
         self.leave = nn.Linear(widths[0], config.latent_channels * config.patch**2)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
+        self.encoder = self.look = self.heads = None
+        if config.encoder:
+            config.encoder = config.encoder.pinned()
+            self.needs_pixels, self.encoder = True, config.encoder.build(emb)
+            self.look = TokenAttention(widths[-1], emb) if config.encoder.grid else None
+        if config.heads:
+            self.heads = config.heads.build(widths[0], emb)
         self.checkpointing = False
         self.set_causal(causal=config.causal)
 
@@ -108,8 +130,23 @@ class VideoUNet(nn.Module):
         return self.config.causal
 
     def context_for(self, first_frames: Tensor, first_latents: Tensor) -> dict[str, Tensor]:
-        """Nothing: this network is not told the first frame apart."""
-        return {}
+        """What the encoder says of the first frame, `{"physics": [B, N, E]}`; nothing without an encoder."""
+        return {"physics": self.encoder(first_frames)} if self.encoder is not None else {}
+
+    def extended(self, **parts: PhysicsEncoderConfig | GeometryHeadsConfig) -> "VideoUNet":
+        """This network with fresh parts (`encoder`, `heads`), whose weights it shares; a fresh encoder changes no output.
+
+        Raises:
+            InvalidInput: a part that it has already.
+        """
+        if taken := [name for name in parts if getattr(self.config, name) is not None]:
+            raise InvalidInput(f"this network has {' and '.join(taken)} already; train what it has, or begin at a checkpoint without")
+        device = self.position.device
+        made = replace(self.config, **parts).build().to(device)
+        for name, module in self.named_children():
+            setattr(made, name, module)
+        made.position = self.position
+        return made.train(self.training)
 
     def set_causal(self, *, causal: bool) -> None:
         """Let the temporal layers look back only, or both ways. The weights stay; `causalize` transfers them."""
@@ -126,7 +163,9 @@ class VideoUNet(nn.Module):
         known: Tensor,
         memory: Memory | None = None,
         context: dict[str, Tensor] | None = None,
-    ) -> Tensor:
+        *,
+        geometry: bool = False,
+    ) -> Tensor | tuple[Tensor, Geometry]:
         """One evaluation.
 
         Args:
@@ -135,15 +174,30 @@ class VideoUNet(nn.Module):
             actions: `actions[:, t]` leads *into* frame t, normalised to [-1, 1], `[B, T, A]`, or `[B, S, T, A]`.
             known: 1 where the action is given, 0 where it is hidden, `[B, S, T]`.
             memory: features of earlier frames; without it the T frames are all there is.
-            context: not looked at.
+            context: the encoder's tokens of each lane, "physics" `[B, N, E]`; without them as if they were zeros.
+            geometry: whether to also read depth and motion off the heads.
 
         Returns:
-            The prediction for each frame, like `x`.
+            The prediction for each frame, like `x`; with `geometry` also what the heads say, `[B, S, T, H, W, ...]`.
+
+        Raises:
+            InvalidInput: several frames for a memory of single ones, or the geometry of a network without heads.
         """
-        memory = memory or Memory(keeps=False)
+        if geometry and self.heads is None:
+            raise InvalidInput("this network has no depth and motion heads; add them: worldsim train stage=heads")
+        h, emb = self._decoded(x, levels, actions, known, memory or Memory(keeps=False), (context or {}).get("physics"))
+        output = _unpatch(self.leave(F.layer_norm(h, h.shape[-1:])), self.config.patch)
+        return (output, self.heads(h, emb)) if geometry else output
+
+    def _decoded(
+        self, x: Tensor, levels: Tensor, actions: Tensor, known: Tensor, memory: Memory, physics: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The last features of the decoder, `[B, S, T, h, w, C]`, and the embedding of each frame, `[B, S, T, E]`."""
         if memory.cache is not None and x.shape[1:3] != (memory.branches, 1):
             raise InvalidInput(f"{list(x.shape[1:3])} streams and frames are given to a memory, expected [{memory.branches}, 1]")
         emb = self.level_mlp(_waves(levels)) + self.action_mlp(by_stream(actions), known)
+        if physics is not None:
+            emb = emb + physics[:, None, None, 0].to(emb.dtype)
         emb = F.silu(emb)  # [B, S, T, E]
         h = self.enter(_patch(x, self.config.patch)) + self.position
         skips = []
@@ -153,11 +207,13 @@ class VideoUNet(nn.Module):
             if i < len(self.shrink):
                 h = per_frame(self.shrink[i], h)
         h = self._run(self.middle, h, emb, memory)
+        if physics is not None and self.look is not None:
+            h = h + self.look(h, physics).to(h.dtype)
         for i in reversed(range(len(self.up))):
             h = self._run(self.up[i], self.join[i](torch.cat([h, skips[i]], dim=-1)), emb, memory)
             if i > 0:
                 h = per_frame(lambda frames, i=i: F.pixel_shuffle(self.grow[i - 1](frames), 2), h)
-        return _unpatch(self.leave(F.layer_norm(h, h.shape[-1:])), self.config.patch)
+        return h, emb
 
     def _run(self, layers: nn.ModuleList, h: Tensor, emb: Tensor, memory: Memory) -> Tensor:
         for layer in layers:
@@ -176,8 +232,9 @@ class VideoUNet(nn.Module):
         self.checkpointing = True
 
     def describe(self) -> dict:
-        """The config as plain values."""
-        return asdict(self.config)
+        """The config as plain values, parts that the network has not got left out."""
+        values: dict[str, Any] = asdict(self.config)
+        return {name: value for name, value in values.items() if name not in OPTIONAL or value is not None}
 
 
 def _waves(level: Tensor) -> Tensor:

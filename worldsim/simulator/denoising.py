@@ -15,6 +15,7 @@ from worldsim.diffusion.samplers import level_steps, sample_ddim
 from worldsim.diffusion.schedule import get_schedule, level_of
 from worldsim.models.cache import HistoryCache, Memory
 from worldsim.models.checkpoint import use_precision
+from worldsim.models.geometry_heads import Geometry
 from worldsim.models.network import VideoNetwork, first_unled
 from worldsim.simulator.sampler import Sampler
 from worldsim.simulator.state import LatentState
@@ -56,6 +57,21 @@ class Denoiser:
         level = torch.full_like(known, self.sampler.history_level)
         self._evaluate(state.held[:, None, -frames:], level, actions, known, memory, state.context)
         return self.network.remember(memory, frames)
+
+    def geometry(self, state: LatentState) -> Geometry:
+        """What the heads say of the newest frame, `[B, H, W, ...]`; one pass more, which is not remembered.
+
+        Where no features are kept it passes over all frames of the state, and all lanes have a history of one length.
+        """
+        frames = int(state.length[0]) if state.cache is None else 1
+        actions, known = state.actions[:, -frames:], state.known[:, -frames:]
+        if state.cache is None:
+            actions, known = first_unled(self.network, actions, known)
+        memory, level = Memory(state.cache, keeps=False), torch.full_like(known, self.sampler.history_level)
+        inputs = (state.held[:, None, -frames:], level[:, None], actions, known[:, None], memory, state.context)
+        with use_precision(self.precision, self.device):
+            _, found = self.network(*inputs, geometry=True)
+        return Geometry(*(each[:, 0, -1].float() for each in found))
 
     def next_frame(self, state: LatentState, action: Tensor, cache: HistoryCache) -> Tensor:
         """The frame after the newest, `[B, h, w, C]`, from the features of all frames before it."""

@@ -16,6 +16,7 @@ from worldsim.errors import InvalidInput, WorldsimError
 from worldsim.models.autoencoder import FrameCoder, to_pixels, to_unit
 from worldsim.models.cache import HistoryCache
 from worldsim.models.checkpoint import parameter_count, use_precision
+from worldsim.models.geometry_heads import Geometry
 from worldsim.models.network import VideoNetwork
 from worldsim.simulator.denoising import HISTORY_STEP, Denoiser
 from worldsim.simulator.sampler import Sampler
@@ -113,6 +114,27 @@ class VideoWorldModel:
             return self.denoiser.write_and_next(state, action)
         cache = self._kept(state)
         return self.denoiser.next_frame(state, action, self._slid(state) if cache is None else cache), cache
+
+    @torch.no_grad()
+    def geometry(self, state: LatentState) -> Geometry:
+        """Depth and motion of each lane's newest frame by the network's heads: float32 arrays `[B, H, W]` and `[B, H, W, 2]`.
+
+        Motion is that from the frame before; of a first frame, which has none, it is NaN. It costs one pass of the network, and nothing
+        where nobody asks.
+
+        Raises:
+            InvalidInput: a network without such heads.
+        """
+        if getattr(self.network, "heads", None) is None:
+            raise InvalidInput("this world model has no depth and motion heads; add them: worldsim train stage=heads")
+        state = replace(state, context=self._context(state))
+        groups = [list(range(len(state.seeds)))] if state.cache is not None else [lanes for _, lanes in _by_length(state)]
+        parts = [self.denoiser.geometry(state.select(lanes) if len(groups) > 1 else state) for lanes in groups]
+        order = np.argsort(np.concatenate(groups))
+        depth, *motion = (torch.cat(kind).cpu().numpy()[order] for kind in zip(*parts, strict=True))
+        for each in motion:
+            each[(state.frame == 0).cpu().numpy()] = np.nan
+        return Geometry(depth, *motion)
 
     @torch.no_grad()
     def imagine_jointly(self, frames: np.ndarray, actions: np.ndarray, seeds: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:

@@ -7,6 +7,7 @@ them again. So the file has each line once, however often the run was killed.
 import json
 import math
 import os
+from collections.abc import Mapping
 from itertools import accumulate
 from pathlib import Path
 
@@ -32,9 +33,9 @@ class Curve:
             with written_whole(self.path) as aside:
                 aside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
 
-    def add(self, iteration: int, loss: float, learning_rate: float, seconds: float) -> None:
-        """One more line."""
-        row = {"iteration": iteration, "loss": loss, "learning_rate": learning_rate, "seconds": round(seconds, 3)}
+    def add(self, iteration: int, loss: float, learning_rate: float, seconds: float, seen: Mapping[str, float] | None = None) -> None:
+        """One more line; `seen` is what an objective says of its last batch besides."""
+        row = {"iteration": iteration, "loss": loss, "learning_rate": learning_rate, "seconds": round(seconds, 3), **(seen or {})}
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 

@@ -56,7 +56,7 @@ class Scene:
         actions: into each frame `[B, T, A]`.
         drawn: N, the number of frames to draw; all the others are history only.
         diffusion: how a network's output is read.
-        context: what the network is told of the first frame; None for networks of two streams.
+        context: what the network is told of the first frame.
     """
 
     held: Tensor
@@ -132,12 +132,11 @@ class DistillObjective(VideoObjective):
         """The loss of one batch of clips; in a share of the batches every second history frame is the student's own prediction."""
         net, diffusion = self.model, self.diffusion
         clean, actions = self._draw(self.options.batch, generator)
-        history = clean
+        history, context = clean, self._context(clean, generator)
         if net.two_streams and torch.rand((), generator=generator) < self.options.self_share:
-            history = self_generated(self._called(), clean, actions, diffusion, generator)
+            history = self_generated(self._called(), clean, actions, diffusion, generator, context)
         level = context_levels(clean.shape[:2], diffusion.context_level, generator).to(clean)
         held = diffusion.schedule.add_noise(history, torch.randn(clean.shape, generator=generator).to(clean), level)
-        context = None if net.two_streams else self._context(clean, generator)
         drawn = clean.shape[1] - 1 if net.two_streams else 1
         scene = Scene(held, level, actions, drawn, diffusion, context)
         return distillation_loss(self._called(), self.teacher, scene, clean[:, -drawn:], self.distillation, generator)

@@ -27,7 +27,14 @@ class LatentClips:
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Clips: latents float32 `[count, T, h, w, C]` and actions `[count, T, A]`."""
-        rows = torch.from_numpy(self.windows.draw(count, generator))
+        return self.at(self.rows(count, generator))
+
+    def rows(self, count: int, generator: torch.Generator) -> Tensor:
+        """The frames that `draw` takes, int64 `[count, T]`."""
+        return torch.from_numpy(self.windows.draw(count, generator))
+
+    def at(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents and actions of the frames at `rows` `[count, T]`."""
         return self.latents[rows].float(), self.actions[rows]
 
 

@@ -28,6 +28,7 @@ class Objective(Protocol):
 
     An objective may have an attribute `call` that it evaluates the model by, at first the model itself or its compiled form. Where several
     processes train, the loop puts the wrapper there that averages gradients while the backward pass runs; it answers to calls only.
+    An attribute `seen` holds numbers of the last batch by name, which the log keeps beside the loss.
     """
 
     model: nn.Module
@@ -168,7 +169,7 @@ class _Run:
         seconds = self.team.sum(time.monotonic() - begin if self.team.main else 0.0)[0]
         self.remember(loss, seconds)
         if self.team.main and (self.progress.iteration % self.config.log_every == 0 or self.fraction() == 1.0):
-            self.curve.add(self.progress.iteration, loss, rate, self.progress.seconds)
+            self.curve.add(self.progress.iteration, loss, rate, self.progress.seconds, getattr(self.objective, "seen", None))
 
     def descend(self) -> float:
         """Follow the gradient averaged over all batches of all processes; returns their mean loss."""

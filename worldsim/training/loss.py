@@ -26,6 +26,24 @@ class Diffusion:
     context_level: float = 0.06
 
 
+@dataclass(frozen=True)
+class Draw:
+    """What chance decides about a batch of clips, so that two networks, or two versions of a clip, can be compared on the same.
+
+    Attributes:
+        level: noise level of each frame that is predicted, `[B, T]`.
+        noise: `[B, T, h, w, C]`.
+        known: 0 where a frame's action is hidden, `[B, T]`.
+        history_level, history_noise: of the same frames as history; None for a network of one stream, where they are one and the same.
+    """
+
+    level: Tensor
+    noise: Tensor
+    known: Tensor
+    history_level: Tensor | None = None
+    history_noise: Tensor | None = None
+
+
 def joint_loss(net: VideoNetwork, clean: Tensor, diffusion: Diffusion, generator: torch.Generator) -> Tensor:
     """Pretraining: a bidirectional, action-free video diffusion model; all actions are hidden.
 
@@ -34,7 +52,7 @@ def joint_loss(net: VideoNetwork, clean: Tensor, diffusion: Diffusion, generator
     batch, frames = clean.shape[:2]
     per_frame = getattr(net, "per_frame", True)
     level = target_levels((batch, frames if per_frame else 1), generator).to(clean).expand(batch, frames)
-    x, target = _noised(clean, level, diffusion, generator)
+    x, target = _noised(clean, torch.randn(clean.shape, generator=generator).to(clean), level, diffusion)
     hidden = clean.new_zeros(batch, 1, frames)
     output = net(x[:, None], level[:, None], clean.new_zeros(batch, frames, net.action_size), hidden)[:, 0].float()
     return (output - target).square().mean()
@@ -54,17 +72,28 @@ def forcing_loss(
 
     Each frame's action is hidden with probability `dropout`, independently.
     """
+    return forcing_residual(net, clean, actions, forcing_draw(clean, dropout, generator), diffusion, context).square().mean()
+
+
+def forcing_draw(clean: Tensor, dropout: float, generator: torch.Generator) -> Draw:
+    """What chance decides about a batch of diffusion forcing."""
     level = independent_levels(clean.shape[:2], generator).to(clean)
-    x, target = _noised(clean, level, diffusion, generator)
-    known = (torch.rand(level.shape, generator=generator) >= dropout).to(clean)
-    actions, known = first_unled(net, actions, known)
-    output = net(x[:, None], level[:, None], actions, known[:, None], None, context)[:, 0].float()
-    return (output - target).square().mean()
-
-
-def _noised(clean: Tensor, level: Tensor, diffusion: Diffusion, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A clip with every frame at its level, and what the network should say of it."""
     noise = torch.randn(clean.shape, generator=generator).to(clean)
+    return Draw(level, noise, (torch.rand(level.shape, generator=generator) >= dropout).to(clean))
+
+
+def forcing_residual(
+    net: VideoNetwork, clean: Tensor, actions: Tensor, draw: Draw, diffusion: Diffusion, context: Mapping[str, Tensor] | None = None
+) -> Tensor:
+    """By how much a network of one stream misses its target, `[B, T, h, w, C]`."""
+    x, target = _noised(clean, draw.noise, draw.level, diffusion)
+    actions, known = first_unled(net, actions, draw.known)
+    output = net(x[:, None], draw.level[:, None], actions, known[:, None], None, context)[:, 0].float()
+    return output - target
+
+
+def _noised(clean: Tensor, noise: Tensor, level: Tensor, diffusion: Diffusion) -> tuple[Tensor, Tensor]:
+    """A clip with every frame at its level, and what the network should say of it."""
     x = diffusion.schedule.add_noise(clean, noise, level)
     return x, training_target(diffusion.prediction, clean, noise, level, previous(x, level), diffusion.schedule)
 
@@ -78,24 +107,52 @@ def causal_loss(
     *,
     dropout: float,
     history: Tensor | None = None,
+    context: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
     """Diffusion forcing with two streams; a target's action is hidden with probability `dropout`. History is `clean` unless given."""
-    batch, frames = clean.shape[:2]
-    history_level = context_levels((batch, frames), diffusion.context_level, generator).to(clean)
-    level = target_levels((batch, frames), generator).to(clean)
+    draw = causal_draw(clean, diffusion, dropout, generator)
+    return causal_residual(net, clean, actions, draw, diffusion, history=history, context=context)[:, 1:].square().mean()
+
+
+def causal_draw(clean: Tensor, diffusion: Diffusion, dropout: float, generator: torch.Generator) -> Draw:
+    """What chance decides about a batch of two streams."""
+    history_level = context_levels(clean.shape[:2], diffusion.context_level, generator).to(clean)
+    level = target_levels(clean.shape[:2], generator).to(clean)
     history_noise, noise = (torch.randn(clean.shape, generator=generator).to(clean) for _ in range(2))
-    held = diffusion.schedule.add_noise(clean if history is None else history, history_noise, history_level)
-    x = diffusion.schedule.add_noise(clean, noise, level)
-    base = previous(held, history_level)
+    known = (torch.rand(clean.shape[:2], generator=generator) >= dropout).to(clean)
+    return Draw(level, noise, known, history_level, history_noise)
+
+
+def causal_residual(
+    net: VideoNetwork,
+    clean: Tensor,
+    actions: Tensor,
+    draw: Draw,
+    diffusion: Diffusion,
+    *,
+    history: Tensor | None = None,
+    context: Mapping[str, Tensor] | None = None,
+) -> Tensor:
+    """By how much a network of two streams misses its target, `[B, T, h, w, C]`; what it says of a first frame means nothing."""
+    held = diffusion.schedule.add_noise(clean if history is None else history, draw.history_noise, draw.history_level)
+    x = diffusion.schedule.add_noise(clean, draw.noise, draw.level)
     known = _all_known(clean)
-    known[:, 1] *= (torch.rand((batch, frames), generator=generator) >= dropout).to(clean)
-    output = net(torch.stack([held, x], 1), torch.stack([history_level, level], 1), actions, known)[:, 1].float()
-    target = training_target(diffusion.prediction, clean, noise, level, base, diffusion.schedule)
-    return (output - target)[:, 1:].square().mean()
+    known[:, 1] *= draw.known
+    levels = torch.stack([draw.history_level, draw.level], 1)
+    output = net(torch.stack([held, x], 1), levels, actions, known, None, context)[:, 1].float()
+    base = previous(held, draw.history_level)
+    return output - training_target(diffusion.prediction, clean, draw.noise, draw.level, base, diffusion.schedule)
 
 
 @torch.no_grad()
-def self_generated(net: VideoNetwork, clean: Tensor, actions: Tensor, diffusion: Diffusion, generator: torch.Generator) -> Tensor:
+def self_generated(
+    net: VideoNetwork,
+    clean: Tensor,
+    actions: Tensor,
+    diffusion: Diffusion,
+    generator: torch.Generator,
+    context: Mapping[str, Tensor] | None = None,
+) -> Tensor:
     """The clip with every second frame (odd or even by draw, never the first) replaced by the model's own one-step prediction of it."""
     batch, frames = clean.shape[:2]
     level = clean.new_full((batch, frames), diffusion.context_level / 2)
@@ -103,7 +160,7 @@ def self_generated(net: VideoNetwork, clean: Tensor, actions: Tensor, diffusion:
     history = diffusion.schedule.add_noise(clean, torch.randn(clean.shape, generator=generator).to(clean), level)
     base = previous(history, level)
     ones = torch.ones_like(level)
-    output = net(torch.stack([history, noise], 1), torch.stack([level, ones], 1), actions, _all_known(clean))[:, 1].float()
+    output = net(torch.stack([history, noise], 1), torch.stack([level, ones], 1), actions, _all_known(clean), None, context)[:, 1].float()
     guess = to_clean(diffusion.prediction, output, noise, ones, base, diffusion.schedule)
     odd = torch.randint(2, (batch, 1), generator=generator)
     replaced = ((torch.arange(frames)[None] + odd) % 2 == 0) & (torch.arange(frames) > 0)

@@ -1,8 +1,9 @@
-"""The stages a world model is made in: autoencoder, pretrain, causalize, posttrain, self-context, distill. Knows nothing about commands.
+"""The stages a world model is made in: autoencoder, pretrain, causalize, posttrain, self-context, distill, heads. Knows no commands.
 
 Vid2World's recipe at a small size: a bidirectional, action-free video diffusion model is pretrained, causalized with its
 weights transferred, and post-trained with independent noise levels and action dropout; then it learns to continue from its
-own imperfect frames. Distillation to fewer sampling steps (`worldsim.training.distill`) may come last.
+own imperfect frames. Distillation to fewer sampling steps (`worldsim.training.distill`) may come last, and heads for depth and motion
+(`worldsim.training.geometry`).
 """
 
 from collections.abc import Callable, Mapping
@@ -37,6 +38,7 @@ STAGES = {
     "posttrain": StageDefaults(1433, 8, 1e-3),
     "self-context": StageDefaults(2511, 12, 8e-4),
     "distill": StageDefaults(200, 6, 3e-4),
+    "heads": StageDefaults(600, 8, 1e-3),
 }
 BEFORE = {  # a stage begins at the first of these that has been trained
     "pretrain": ("autoencoder",),
@@ -44,6 +46,7 @@ BEFORE = {  # a stage begins at the first of these that has been trained
     "posttrain": ("causalize",),
     "self-context": ("posttrain",),
     "distill": ("self-context", "posttrain"),
+    "heads": ("self-context", "posttrain"),
 }
 
 
@@ -79,9 +82,9 @@ class Evaluated:
     def __init__(self, call: Callable[..., Tensor], network: VideoNetwork) -> None:
         self._call, self._network = call, network
 
-    def __call__(self, *arguments: Any) -> Tensor:
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Evaluate."""
-        return self._call(*arguments)
+        return self._call(*arguments, **options)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._network, name)
@@ -105,25 +108,32 @@ class VideoObjective:
         clean, actions = self._draw(options.batch, generator)
         if not net.causal:
             return joint_loss(self._called(), clean, self.diffusion, generator)
+        context = self._context(clean, generator)
         if options.objective == "forcing":
-            context = self._context(clean, generator)
             return forcing_loss(self._called(), clean, actions, self.diffusion, generator, dropout=options.dropout, context=context)
         history = None
         if torch.rand((), generator=generator) < options.self_share:
-            history = self_generated(self._called(), clean, actions, self.diffusion, generator)
-        return causal_loss(self._called(), clean, actions, self.diffusion, generator, dropout=options.dropout, history=history)
+            history = self_generated(self._called(), clean, actions, self.diffusion, generator, context)
+        given = {"dropout": options.dropout, "history": history, "context": context}
+        return causal_loss(self._called(), clean, actions, self.diffusion, generator, **given)
 
     def _called(self) -> "Evaluated":
         return Evaluated(self.call, self.model)
 
-    @torch.no_grad()
     def _context(self, clean: Tensor, generator: torch.Generator) -> Mapping[str, Tensor]:
-        """What the network is told about the first frame: as the autoencoder shows it, or, now and then, a grey picture."""
-        if not self.model.needs_pixels:
-            return self.model.context_for(clean[:, 0], clean[:, 0])
-        first = self.autoencoder.decode(clean[:, 0]).clamp(-1, 1)
-        kept = (torch.rand(len(first), generator=generator) >= self.options.image_dropout).to(first)
-        return self.model.context_for(first * kept[:, None, None, None], clean[:, 0])
+        """What the network is told about the first frame: as the autoencoder shows it, or, now and then, a grey picture.
+
+        A gradient flows through a network's own encoder, and through nothing else.
+        """
+        with torch.no_grad():
+            first = clean[:, 0]
+            if self.model.needs_pixels:
+                first = self.autoencoder.decode(clean[:, 0]).clamp(-1, 1)
+                kept = (torch.rand(len(first), generator=generator) >= self.options.image_dropout).to(first)
+                first = first * kept[:, None, None, None]
+        learns = torch.is_grad_enabled() and getattr(self.model, "encoder", None) is not None
+        with torch.set_grad_enabled(learns):
+            return self.model.context_for(first, clean[:, 0])
 
     def _draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Clips where the model is: latents `[B, T, h, w, C]`, actions `[B, T, A]`."""
@@ -137,11 +147,9 @@ class VideoObjective:
         generator = torch.Generator().manual_seed(0)
         clean, actions = self._draw(4, generator)
         shown = [clean]
-        if self.model.causal and self.model.two_streams:
-            shown.append(self_generated(self.model, clean, actions, self.diffusion, generator))
-        elif self.model.causal:
-            context = self._context(clean, generator)
-            shown.append(every_second(self.model, clean, actions, self.diffusion, generator, context))
+        if self.model.causal:
+            guess = self_generated if self.model.two_streams else every_second
+            shown.append(guess(self.model, clean, actions, self.diffusion, generator, self._context(clean, generator)))
         rows = [self._strip(latents[i]) for i in range(4) for latents in shown]
         Image.fromarray(np.concatenate(rows)).save(path)
 

@@ -38,6 +38,8 @@ acts_within_frame(
     *(f"torch.{name}" for name in ("ReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Mish", "Sigmoid", "Tanh", "Softplus")),
     *(f"{NATIVE}.{name}" for name in ("ResBlock", "SpatialAttention", "FeedForward", "Modulation", "FrameNorm")),
     "worldsim.models.actions.ActionEmbedding",
+    *(f"worldsim.models.physics_encoder.{name}" for name in ("PhysicsEncoder", "TinyTrunk", "PretrainedTrunk", "TokenAttention")),
+    *(f"worldsim.models.geometry_heads.{name}" for name in ("GeometryHeads", "FrameHead")),
 )
 
 

@@ -1,0 +1,1 @@
+"""Post-training of a world model with feedback: rollouts are sampled, judged against what really happened, and learned from."""
