@@ -173,7 +173,7 @@ class _Bench:
 
     def rollout(self, network: Any, scale: float) -> dict[str, Any]:
         """Recorded actions replayed from the first frame alone: PSNR and SSIM of each held-out episode, step by step."""
-        from worldsim.experiments.replay import predict
+        from worldsim.experiments.open_loop import predict
         from worldsim.metrics.images import psnr, ssim
         from worldsim.models.cpu import choose_precision
         from worldsim.simulator import Sampler, VideoWorldModel

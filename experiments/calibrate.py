@@ -111,14 +111,13 @@ def _labels(folder: RunFolder, sample: Sequence[Outcome], config: CalibrateConfi
 
 def _show(folder: RunFolder, block: dict[str, Any], verifier: str, console: "Console") -> None:
     """Rebuild results and report, and print what was found with the corrected rates of the run's own judge."""
-    import json
-
     from worldsim.report.judge_tables import calibration_table, corrected_table
+    from worldsim.report.migration import read_results
     from worldsim.report.page import write_report
 
     page = write_report(folder)
     console.print(calibration_table(block, verifier))
-    results = json.loads((folder.path / "results.json").read_text(encoding="utf-8"))
+    results = read_results(folder.path)
     if verifier == results["verifier"]["name"]:
         console.print(corrected_table(results))
     else:

@@ -2,12 +2,14 @@
 
 Knows nothing of what the commands do. Each is imported only when its configuration is complete and correct, and Hydra only
 when there is one to compose, so a wrong key costs no waiting. Every argument after the verb is `key=value`; `--key value` says the same, as
-does `--key` of a key that is true or false, and a verb's leading keys may go without their names. `--help`, `--cfg job` and
+does `--key` of a key that is true or false, and a verb's leading keys may go without their names; where the last of them is
+a list it takes all words that are left. `--help`, `--cfg job` and
 `--peer NAME=FOLDER` are no keys.
 """
 
 import os
 import select
+import shlex
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -19,18 +21,22 @@ from typing import Any
 from worldsim import __version__
 from worldsim.data.files import DISK_FULL
 from worldsim.errors import InvalidInput, UnknownName, WorldsimError
+from worldsim.experiments.quoting import always_quoted, quoted
 from worldsim.experiments.schema import REQUIRED, VERBS, Verb
+from worldsim.experiments.stopping import leaving_quickly
 from worldsim.registry import did_you_mean
 from worldsim.report.printable import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0, 1 for a failure, 2 for a wrong request, 130 when interrupted."""
+    """Run one command and return the exit code: 0, 1 for a failure, 2 for a wrong request, 130 for Ctrl-C, 143 for SIGTERM."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        _command(list(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()  # a closed pipe shows here, not while Python exits
-    except KeyboardInterrupt:
-        return _say("interrupted; type the same command again to go on from what is finished", code=130)
+        with leaving_quickly(lambda code: _interrupted(arguments, code=code)):
+            _command(list(arguments))
+            sys.stdout.flush()  # a closed pipe shows here, not while Python exits
+    except KeyboardInterrupt as error:
+        return _interrupted(arguments, code=getattr(error, "code", 130))
     except (InvalidInput, UnknownName) as error:
         return _say(error, code=2)
     except WorldsimError as error:
@@ -45,6 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f" while writing {error.filename}" if error.filename else ""
         return _say(f"the disk is full{where}; free some space and type the same command again to go on from what is finished", code=1)
     return 0
+
+
+def _interrupted(arguments: Sequence[str], *, code: int) -> int:
+    return _say(f"interrupted; to go on from what is finished type: {shlex.join(['worldsim', *arguments])}", code=code)
 
 
 def _say(message: object, *, code: int) -> int:
@@ -122,11 +132,14 @@ def _keyed(verb: Verb, arguments: Sequence[str]) -> Iterator[str]:
         UnknownName: the verb has no such key.
     """
     known = {field.name: field for field in fields(verb.config)}
-    places, rest = iter(verb.positional), iter(arguments)
+    places, rest, gathered = iter(verb.positional), iter(arguments), []
     for argument in rest:
         if not argument.startswith("--"):
-            place = None if "=" in argument else next(places, None)
+            place = None if "=" in argument else next(places, verb.gathers)
             key, equals, value = argument.partition("=")
+            if place and place == verb.gathers:
+                gathered.append(argument)
+                continue
             yield f"{place}={argument}" if place else f"{_field_name(key)}{equals}{value}"
             continue
         key, equals, value = argument.lstrip("-").partition("=")
@@ -138,6 +151,10 @@ def _keyed(verb: Verb, arguments: Sequence[str]) -> Iterator[str]:
         if value is None:
             raise InvalidInput(f"--{key} needs a value; type {key}=VALUE")
         yield f"{key}={value}"
+    if gathered:
+        several = ",".join(map(always_quoted, gathered))
+        alone = len(gathered) == 1 and not str(known[verb.gathers].type).startswith("list")
+        yield f"{verb.gathers}={gathered[0] if alone else f'[{several}]'}"
 
 
 def _field_name(key: str) -> str:
@@ -160,15 +177,7 @@ def _override(verb: Verb, argument: str) -> str:
         raise InvalidInput(f'expected key=value, got "{argument}"; for example {next(iter(known))}={argument}')
     if key not in known:
         raise UnknownName(f'{verb.name} has no key "{key}"; {did_you_mean(key.lstrip("+~"), known)}')
-    return f"{key}={_quoted(value)}" if known[key].type in (str, str | None, Any) else argument
-
-
-def _quoted(text: str) -> str:
-    """`text` as a quoted string of Hydra's grammar, left alone where it is null, a list, a mapping or quoted already."""
-    if text == "null" or text[:1] in ("[", "{") or (len(text) > 1 and text[0] == text[-1] and text[0] in "'\""):
-        return text
-    pieces = [piece + "\\" * (len(piece) - len(piece.rstrip("\\"))) for piece in text.split("'")]  # backslashes before a quote count double
-    return "'" + "\\'".join(pieces) + "'"
+    return f"{key}={quoted(value)}" if known[key].type in (str, str | None, Any) else argument
 
 
 def _compose(verb: Verb, arguments: list[str]) -> tuple[dict[str, Any], str]:
@@ -269,9 +278,9 @@ def _overview() -> str:
 
 def _help(verb: Verb) -> str:
     choices = {field.name: "|".join(field.metadata["choices"]) for field in fields(verb.config)}
-    places = "".join(f" {choices[place] or place.upper()}" for place in verb.positional)
+    places = "".join(f" {choices[place] or place.upper()}{' ...' * (place == verb.gathers)}" for place in verb.positional)
     lines = [f"usage: worldsim {verb.name}{places} key=value ...", "", verb.meaning]
-    for field in fields(verb.config):
+    for field in sorted(fields(verb.config), key=lambda field: field.name not in verb.config.__annotations__):  # shared ones last
         default = field.default_factory() if callable(field.default_factory) else field.default
         shown = "required" if default == REQUIRED else f"default {_value(default)}"
         lines += [

@@ -1,6 +1,5 @@
 """`worldsim evaluate`: policies act in a world model, and in the truth where there is one; all is judged, ranked and reported."""
 
-import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -8,7 +7,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from worldsim.evaluate import Clock, Episode, Round, World, evaluate, judge_missing, missing, missing_rounds, roll_out, timed
+from worldsim.data.files import digest_of
+from worldsim.evaluate import (
+    WHOLE,
+    Clock,
+    Episode,
+    Round,
+    Shard,
+    World,
+    evaluate,
+    judge_missing,
+    missing,
+    missing_rounds,
+    roll_out,
+    rounds_of,
+    timed,
+)
+from worldsim.experiments.drift import measure_drift
+from worldsim.experiments.preflight import check_room
 from worldsim.experiments.probing import probe_of, probe_setting
 from worldsim.experiments.provenance import command_of, machine, versions
 from worldsim.experiments.schema import EvaluateConfig
@@ -19,6 +35,18 @@ from worldsim.report.probe import probe_path
 from worldsim.report.run_folder import RunFolder
 from worldsim.types import Trajectory
 
+SHARDS = "shards"  # folder of a run in which its shards lie, each a run folder
+NOT_PLAYED = (
+    "policies",
+    "episodes",
+    "run",
+    "retry",
+    "report",
+    "workers",
+    "drift",
+    "shard",
+    "ignore_disk",
+)  # of no effect on an episode
 BATCHES = 4  # in a round of imagined episodes: lanes that end early are refilled within it, and a killed run plays at most one again
 
 
@@ -28,19 +56,31 @@ def run(config: EvaluateConfig) -> Path:
     Raises:
         WorldsimError: anything about the request that cannot be met, before an episode is computed.
     """
+    shard = Shard.of(config.shard) if config.shard else WHOLE
     setting = prepare(config)
     path = Path(config.run or f"runs/evaluate-{setting.task.id}")
-    with RunFolder.open(path, _record(config, setting, path)) as folder:
-        if config.retry:
-            folder.put_aside_broken()
-        deque(folder.episodes(), maxlen=0)  # damaged episodes are put aside, and so made again
-        _imagine(folder, setting, config)
+    path = path / SHARDS / str(shard) if config.shard else path
+    planned = planned_by_world(setting, config, shard)
+    with RunFolder.open(path, _record(config, setting, path, planned)) as folder:
+        restore(folder, retry=config.retry)
+        check_room(folder, setting, sum(map(len, planned.values())), ignore=config.ignore_disk)
+        _imagine(folder, setting, config, planned["imagined"])
         if config.truth:
-            _run_truth(folder, setting, config)
-        if config.probe:
+            _run_truth(folder, setting, config, planned["truth"])
+        if config.drift and not config.shard:  # both need the true episodes of all shards
+            measure_drift(folder, setting, config)
+        if config.probe and not config.shard:
             _run_probe(folder, setting, config)
         finish(folder, report=config.report)
     return path
+
+
+def restore(folder: RunFolder, *, retry: bool = False) -> None:
+    """Put aside what is damaged, and with `retry` what broke off, so that it is made again."""
+    if retry:
+        folder.put_aside_broken()
+    folder.put_aside_damaged()
+    deque(folder.abouts(), maxlen=0)  # damaged episodes are put aside as they are met
 
 
 def finish(folder: RunFolder, *, report: bool) -> None:
@@ -48,11 +88,12 @@ def finish(folder: RunFolder, *, report: bool) -> None:
     from rich.console import Console
 
     from worldsim.report.judge_tables import judge_notes
+    from worldsim.report.migration import read_results
     from worldsim.report.page import write_report
     from worldsim.report.results import result_tables, write_results
 
     page = write_report(folder) if report else None
-    results = json.loads((folder.path / "results.json").read_text(encoding="utf-8")) if report else write_results(folder)
+    results = read_results(folder.path) if report else write_results(folder)
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 120
@@ -64,22 +105,41 @@ def finish(folder: RunFolder, *, report: bool) -> None:
         console.print(f"report: {page}", markup=False, soft_wrap=True)
 
 
-def _record(config: EvaluateConfig, setting: Setting, path: Path) -> dict[str, Any]:
+def planned_by_world(setting: Setting, config: EvaluateConfig, shard: Shard) -> dict[str, list[Episode]]:
+    """The episodes to be played here, by world, in whole rounds of the plan; of a strict run, which no batch can change, in ones."""
+    found = {}
+    for world, batches in (("imagined", BATCHES), ("truth", 1)):
+        planned = [episode for episode in setting.planned if episode.world == world]
+        size = 1 if config.determinism == "strict" else batches * config.batch
+        found[world] = [episode for each in shard.part(rounds_of(planned, size)) for episode in each]
+    return found
+
+
+def _record(config: EvaluateConfig, setting: Setting, path: Path, planned: dict[str, list[Episode]]) -> dict[str, Any]:
     """What config.yaml says of the run: its identity, the policies, and what else made the numbers."""
     before = {file.stem for file in path.glob("episodes/[!.]*.h5")}
+    whole = {"episodes": len(setting.planned), "digest": digest_of([episode.id for episode in setting.planned])}
     return {
         "identity": setting.identity,
         "policies": setting.facts,
-        "planned": len(before | {episode.id for episode in setting.planned}),
+        "planned": len(before | {episode.id for each in planned.values() for episode in each}),
+        "plan": whole | ({"shard": config.shard, "batch": config.batch} if config.shard else {}),
+        "settings": _settings(config),
+        "specs": setting.specs,
         "command": command_of("evaluate", config),
         "versions": versions(),
         "machine": machine(),
     }
 
 
-def _imagine(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> None:
+def _settings(config: EvaluateConfig) -> dict[str, Any]:
+    """How episodes are played, for playing one again. Unset keys stay away, so that an earlier session's stand."""
+    return {key: value for key, value in vars(config).items() if key not in NOT_PLAYED and value is not None}
+
+
+def _imagine(folder: RunFolder, setting: Setting, config: EvaluateConfig, planned: list[Episode]) -> None:
     """The imagined episodes and what the verifier says of them."""
-    planned, world = _planned(setting, "imagined"), setting.worlds["imagined"]
+    world = setting.worlds["imagined"]
     rounds = _rounds(folder, planned, config, BATCHES)
     with timed(folder) as clock, _progress(folder, planned, "imagined") as watch:
         try:
@@ -89,9 +149,9 @@ def _imagine(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> Non
         _judge(folder, setting, config, ["imagined"], clock)
 
 
-def _run_truth(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> None:
+def _run_truth(folder: RunFolder, setting: Setting, config: EvaluateConfig, planned: list[Episode]) -> None:
     """The true episodes, judged by the state and by the verifier. Their time is not counted among the world model's."""
-    planned, clock = _planned(setting, "truth"), Clock()
+    clock = Clock()
     rounds = _rounds(folder, planned, config, 1)
     workers = min(config.workers or os.cpu_count() or 1, len(rounds))
     with _progress(folder, planned, "truth") as watch:
@@ -108,17 +168,19 @@ def _run_probe(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> N
     """What must fail, played and judged like everything else, in a run folder inside the run's."""
     probe = probe_of(folder, setting, config)
     probing = probe_setting(probe, setting, config)
-    record = {"identity": setting.identity, "policies": probe.facts, "left_out": probe.left_out, "planned": len(probing.planned)}
+    planned = planned_by_world(probing, config, WHOLE)
+    record = {
+        "identity": setting.identity,
+        "policies": probe.facts,
+        "left_out": probe.left_out,
+        "planned": len(probing.planned),
+        "settings": _settings(config),
+    }
     with RunFolder.open(probe_path(folder), record) as inner:
-        if config.retry:
-            inner.put_aside_broken()
-        _imagine(inner, probing, config)
+        restore(inner, retry=config.retry)
+        _imagine(inner, probing, config, planned["imagined"])
         if config.truth:
-            _run_truth(inner, probing, config)
-
-
-def _planned(setting: Setting, world: str) -> list[Episode]:
-    return [episode for episode in setting.planned if episode.world == world]
+            _run_truth(inner, probing, config, planned["truth"])
 
 
 def _rounds(folder: RunFolder, planned: list[Episode], config: EvaluateConfig, batches: int) -> list[Round]:

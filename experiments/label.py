@@ -10,12 +10,12 @@ from typing import Any
 
 from worldsim.errors import InvalidInput
 from worldsim.experiments.schema import LabelConfig
-from worldsim.labelling.deck import Choice, Entry, chosen, deal, read_entries
+from worldsim.labelling.deck import Choice, chosen, deal, read_entries
 from worldsim.labelling.label import check_rater
 from worldsim.labelling.ledger import all_labels, opened
 from worldsim.labelling.question import Question, question
 from worldsim.report.printable import printable
-from worldsim.report.run_folder import RunFolder
+from worldsim.report.run_folder import About, RunFolder
 
 
 def run(config: LabelConfig) -> None:
@@ -125,7 +125,7 @@ def _rater(config: LabelConfig) -> str:
         raise InvalidInput("nobody is logged in under a name; type rater=NAME") from error
 
 
-def _entries(folder: RunFolder) -> list[Entry]:
+def _entries(folder: RunFolder) -> list[About]:
     """All readable episodes of a run. Those that are left out are named."""
     entries, damaged = read_entries(folder)
     for episode, reason in damaged.items():

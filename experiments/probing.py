@@ -128,13 +128,13 @@ def _known(folder: RunFolder, setting: Setting, starts: dict[str, Start]) -> Ite
     judge = load_verifier("state")
     for start in starts.values():
         if start.recording:
-            recorded = _cut(read_trajectory(start.recording), len(start.frames) - 1, setting.task.horizon)
+            recorded = cut(read_trajectory(start.recording), len(start.frames) - 1, setting.task.horizon)
             (verdict,) = judge.judge([recorded])
             if verdict.success is not None and len(recorded) == setting.task.horizon:
                 yield start.id, start.id, verdict.success, recorded.actions
 
 
-def _cut(recorded: Trajectory, first: int, steps: int) -> Trajectory:
+def cut(recorded: Trajectory, first: int, steps: int) -> Trajectory:
     """At most so many steps of a recording, from the frame numbered `first` on: what a rollout of them would be compared with."""
     last = first + steps
     states = {name: values[first : last + 1] for name, values in recorded.states.items()}

@@ -1,7 +1,10 @@
-"""`worldsim replay`: recorded actions in the world model, frame by frame beside what was recorded. Open loop: no policy looks."""
+"""`worldsim replay`: recorded actions in the world model, frame by frame beside what was recorded. Open loop: no policy looks.
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+With an episode of a run in their place it hands over to `replay_episode`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,16 +12,16 @@ import numpy as np
 
 from worldsim.data.cameras import camera_of, seen_from
 from worldsim.data.files import write_json
+from worldsim.data.sealed import write_sealed
 from worldsim.data.splits import split_folder
 from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
 from worldsim.errors import InvalidInput, WorldsimError
 from worldsim.experiments.check_actions import check_actions, check_table
-from worldsim.experiments.continuations import continue_stepwise
+from worldsim.experiments.open_loop import Prediction, predict, psnr_by_step, shuffled, success_agreement
 from worldsim.experiments.schema import ReplayConfig
 from worldsim.experiments.setting import chosen_verifier, open_model, sampler_facts, use_torch, world_model_facts
 from worldsim.load import load_verifier, part_name
-from worldsim.statistics import wilson_interval
-from worldsim.types import Trajectory, Verdict, WorldModel
+from worldsim.types import Trajectory
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,21 +31,39 @@ EXAMPLES, EVERY = 4, 3  # episodes shown, and steps between the frames of a film
 DEFAULT_FPS = 5.0
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """A recorded episode and what the world model made of its first frame and some actions: `frames` like `recorded.frames`."""
-
-    recorded: Trajectory
-    frames: np.ndarray
-
-
 def run(config: ReplayConfig) -> dict[str, Any]:
-    """Replay, print PSNR by step, and write numbers, film strips and videos to `config.out`. Returns the numbers.
+    """Replay what was asked for. Of recordings: print PSNR by step, and write numbers, film strips and videos to `config.out`.
+
+    Returns:
+        The numbers.
 
     Raises:
-        InvalidInput: no recordings, recordings of another frame size or other actions, or too few to shuffle.
+        InvalidInput: neither a run nor recordings, or both; no recordings,
+            recordings of another frame size or other actions, or too few to shuffle.
         WorldsimError: `check_actions` found that they do not move the picture as recorded.
     """
+    if config.run or config.episode:
+        from worldsim.experiments import replay_episode
+
+        _check_choice(config)
+        return replay_episode.run(config)
+    if not config.data:
+        raise InvalidInput(
+            "replay needs an episode of a run, worldsim replay RUN episode=ID, or recordings of actions, worldsim replay data=FOLDER"
+        )
+    return _replay_recordings(replace(config, world_model=config.world_model or "drawer", device=config.device or "cpu"))
+
+
+def _check_choice(config: ReplayConfig) -> None:
+    if not config.run:
+        raise InvalidInput(f"episode={config.episode} of which run? Type worldsim replay RUN episode={config.episode}")
+    if config.data:
+        raise InvalidInput(
+            f"give a run or recordings, not both: worldsim replay {config.run} episode=ID, or worldsim replay data={config.data}"
+        )
+
+
+def _replay_recordings(config: ReplayConfig) -> dict[str, Any]:
     from rich.console import Console
 
     use_torch(config.threads, config.device)
@@ -53,10 +74,11 @@ def run(config: ReplayConfig) -> dict[str, Any]:
     if config.check_actions:
         return _check_actions(config, recorded)
     actions = shuffled(recorded) if config.shuffle_actions else [trajectory.actions for trajectory in recorded]
+    judge = chosen_verifier(config.verifier, model_config)
     predictions = list(predict(open_model(config), recorded, actions, seed=config.seed, batch=config.batch))
     numbers = {
         **psnr_by_step(predictions),
-        "success_agreement": success_agreement(predictions, chosen_verifier(config.verifier, model_config)),
+        "success_agreement": success_agreement(predictions, part_name(judge), lambda: load_verifier(judge)),
         "shuffled_actions": config.shuffle_actions,
         "world_model": facts,
         "sampler": sampler_facts(model_config, config),
@@ -102,95 +124,6 @@ def read_recordings(data: str, count: int, camera: str | None = None) -> list[Tr
     return [seen_from(read_trajectory(path), camera) for path in trajectory_paths(split_folder(data, "validation"))[:count]]
 
 
-def shuffled(recorded: Sequence[Trajectory]) -> list[np.ndarray]:
-    """Each episode's actions taken from the next one, the last from the first, cut or repeated to its own length.
-
-    Raises:
-        InvalidInput: there is only one episode.
-    """
-    if len(recorded) < 2:
-        raise InvalidInput("shuffle_actions needs at least two episodes; type episodes=2, or give a folder with more")
-    others = [*recorded[1:], recorded[0]]
-    return [np.resize(other.actions, own.actions.shape) for own, other in zip(recorded, others, strict=True)]
-
-
-def predict(
-    model: WorldModel, recorded: Sequence[Trajectory], actions: Sequence[np.ndarray], *, seed: int, batch: int
-) -> Iterator[Prediction]:
-    """The model's continuation of each first frame under the given actions, in the order of `recorded`.
-
-    Episodes of one length run together, `batch` at a time. Actions beyond the model's bounds are clipped to them.
-
-    Raises:
-        InvalidInput: recorded actions that mean something else than the model's.
-    """
-    from tqdm import tqdm
-
-    for each in recorded:
-        model.spec.action.refuse_recorded(each.metadata.get("action", {}), f'episode "{each.metadata.get("episode", each.start_id)}"')
-    made: dict[int, Prediction] = {}
-    with tqdm(total=len(recorded), desc="replay", unit="episode", leave=False) as bar:
-        for rows in _batches(recorded, batch):
-            chosen = np.stack([actions[row] for row in rows])  # [B, T, A]
-            first = np.stack([recorded[row].frames[:1] for row in rows])
-            made_up = continue_stepwise(model, first, chosen, [seed + row for row in rows])
-            frames = np.concatenate([first, made_up], axis=1)  # [B, T + 1, H, W, 3]
-            made |= {row: Prediction(recorded[row], lane) for row, lane in zip(rows, frames, strict=True)}
-            bar.update(len(rows))
-    return (made[row] for row in range(len(recorded)))
-
-
-def _batches(recorded: Sequence[Trajectory], size: int) -> Iterator[list[int]]:
-    """Indices of episodes of one length, at most `size` together."""
-    for length in dict.fromkeys(map(len, recorded)):
-        rows = [row for row, trajectory in enumerate(recorded) if len(trajectory) == length]
-        yield from (rows[begin : begin + size] for begin in range(0, len(rows), size))
-
-
-def psnr_by_step(predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """Mean PSNR at every step over the episodes that reach it, of the prediction and of repeating the first frame."""
-    from worldsim.metrics import psnr
-
-    ours = [psnr(each.frames[1:], each.recorded.frames[1:]) for each in predictions]
-    copies = [psnr(each.recorded.frames[:1], each.recorded.frames[1:]) for each in predictions]
-    steps = range(max(map(len, ours)))
-    return {
-        "steps": [step + 1 for step in steps],
-        "psnr": [float(np.mean([row[step] for row in ours if step < len(row)])) for step in steps],
-        "copy_psnr": [float(np.mean([row[step] for row in copies if step < len(row)])) for step in steps],
-        "episodes": len(predictions),
-        "episodes_by_step": [sum(step < len(row) for row in ours) for step in steps],
-    }
-
-
-def success_agreement(predictions: Sequence[Prediction], verifier: Any) -> dict[str, Any] | None:
-    """How often the judge of the last predicted frame says what the recorded state says; None where no state was recorded."""
-    true = load_verifier("state").judge([each.recorded for each in predictions])
-    if all(verdict.success is None for verdict in true):
-        return None
-    imagined = [Trajectory(each.recorded.task_id, each.frames, each.recorded.actions) for each in predictions]
-    return {"verifier": part_name(verifier), **_confusion(true, load_verifier(verifier).judge(imagined))}
-
-
-def _confusion(true: Sequence[Verdict], said: Sequence[Verdict]) -> dict[str, Any]:
-    outcomes = [(t.success, s.success) for t, s in zip(true, said, strict=True)]
-    scored = [outcome for outcome in outcomes if None not in outcome]
-    agree = sum(t == s for t, s in scored)
-    low, high = wilson_interval(agree, len(scored)) if scored else (None, None)
-    return {
-        "agree": agree,
-        "scored": len(scored),
-        "rate": agree / len(scored) if scored else None,
-        "low": low,
-        "high": high,
-        "true_positive": scored.count((True, True)),
-        "false_positive": scored.count((False, True)),
-        "false_negative": scored.count((True, False)),
-        "true_negative": scored.count((False, False)),
-        "unscored": len(outcomes) - len(scored),
-    }
-
-
 def _table(numbers: dict[str, Any]) -> "Table":
     from rich.table import Table
 
@@ -225,5 +158,5 @@ def _write(out: Path, numbers: dict[str, Any], predictions: Sequence[Prediction]
     for number, each in enumerate(shown):
         fps = float(each.recorded.metadata.get("fps") or DEFAULT_FPS)
         write_video(out / "open_loop" / f"episode{number}{tail}.mp4", side_by_side(each.recorded.frames, each.frames), fps)
-    write_json(out / f"open_loop{tail}.json", numbers)
+    write_sealed(out / f"open_loop{tail}.json", numbers)
     return out

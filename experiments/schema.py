@@ -16,6 +16,7 @@ from worldsim.experiments.schema_judging import (
     EvaluateConfig,
     EvaluateVideoConfig,
     LabelConfig,
+    MergeConfig,
     ReplayConfig,
     ScoreConfig,
     ServePolicyConfig,
@@ -45,6 +46,7 @@ __all__ = [
     "EvaluateConfig",
     "EvaluateVideoConfig",
     "LabelConfig",
+    "MergeConfig",
     "ReplayConfig",
     "ScoreConfig",
     "ServePolicyConfig",
@@ -64,13 +66,14 @@ __all__ = [
 class Verb:
     """One command: its name, the dataclass of its keys, a line of help, and the keys whose names may be left out, in their order.
 
-    Its module is named after it and has `run(config)`.
+    `gathers` is the last of these keys where it takes all further words as a list. Its module is named after it and has `run(config)`.
     """
 
     name: str
     config: type
     meaning: str
     positional: tuple[str, ...] = ()
+    gathers: str | None = None
 
     @property
     def stem(self) -> str:
@@ -93,17 +96,18 @@ VERBS = {
         Verb("train-policy", TrainPolicyConfig, "Clone a policy from recorded episodes."),
         Verb("train-verifier", TrainVerifierConfig, "Train a judge of success on recorded episodes."),
         Verb("evaluate", EvaluateConfig, "Let policies act in a world model, judge them and rank them."),
-        Verb("replay", ReplayConfig, "Feed recorded actions to a world model and compare it with what happened."),
+        Verb("replay", ReplayConfig, "Play an episode of a run again, or recorded actions in a world model, and compare.", ("run",)),
         Verb("evaluate-video", EvaluateVideoConfig, "Measure predicted video by a published protocol: PSNR, SSIM, LPIPS, FVD, FID."),
         Verb("score", ScoreConfig, "Judge a run again and rebuild its results and report.", ("run",)),
         Verb("label", LabelConfig, "Label clips of a run by hand, blind, on a page of this machine; say how far raters agree.", ("run",)),
         Verb("calibrate", CalibrateConfig, "Say how often a judge errs, against people or the true state, and correct rates.", ("run",)),
-        Verb("compare", CompareConfig, "Set simulated beside real success rates and say how far they agree.", ("run",)),
+        Verb("compare", CompareConfig, "Set simulated beside real success rates and say how far they agree.", ("run",), "run"),
         Verb("ablate", AblateConfig, "Compare weight transfers and guidance at a small scale (Vid2World, Table 2)."),
         Verb("reproduce", ReproduceConfig, "Make everything that ships again: data, policies, judge, world model."),
         Verb("weights", WeightsConfig, "Convert official Vid2World or DynamiCrafter checkpoints, or look at one.", ("action", "source")),
         Verb("serve-policy", ServePolicyConfig, "Let other harnesses ask a policy, over openpi's wire.", ("policy",)),
-        Verb("status", StatusConfig, "Say how far a run is.", ("run",)),
+        Verb("merge", MergeConfig, "Put shards of a run, played anywhere, together into one.", ("run", "shards"), "shards"),
+        Verb("status", StatusConfig, "Say how far runs are.", ("run", "more"), "more"),
         Verb("bench", BenchConfig, "Time a world model on this machine."),
         Verb("doctor", DoctorConfig, "Say what this machine has, what it lacks and what to type."),
     )

@@ -33,17 +33,30 @@ class EvaluateConfig(ModelKeys):
         least=0,
     )
     probe_policy: Any = option(None, "the probe's untrained policy; null is the shipped begin, where it fits")
+    shard: str | None = option(
+        None, "play one part of the plan only, as 2/4, in run/shards/2-of-4; worldsim merge puts all of them together"
+    )
+    ignore_disk: bool = option(default=False, meaning="begin though the disk looks too small for all episodes")
+    drift: int = option(
+        0,
+        "true episodes of the run, or else recordings of the task, whose actions are replayed open loop: picture quality by step",
+        least=0,
+    )
     retry: bool = option(default=False, meaning="play again the episodes that a broken world or an unreachable policy left unscored")
     report: bool = option(default=True, meaning="write report/index.html with figures and videos")
 
 
 @dataclass
 class ReplayConfig(ModelKeys):
-    """Keys of `worldsim replay`."""
+    """Keys of `worldsim replay`, for an episode of a run (run, episode) or for recordings (data)."""
 
-    world_model: str = option("drawer", "name or checkpoint of the world model to act in")
-    data: str = option(REQUIRED, "folder of recorded episodes whose actions are replayed")
-    episodes: int = option(100, "number of episodes to replay", least=1)
+    run: str | None = option(None, "run folder of the episode to play again: the policy acts again from its start and seed")
+    episode: str | None = option(None, "id of that episode, or as much of its beginning as no other id shares")
+    data: str | None = option(None, "instead: folder of recorded episodes whose actions are replayed, open loop")
+    world_model: str | None = option(
+        None, "name or checkpoint of the world model; null is the run's own, for recordings drawer. Another asks what it would have shown"
+    )
+    episodes: int = option(100, "number of recordings to replay", least=1)
     verifier: Any = option(
         None, "judge of the last predicted frame, compared with recorded states; null takes the world model's own, else classifier"
     )
@@ -53,8 +66,11 @@ class ReplayConfig(ModelKeys):
     )
     seed: int = option(0, SEED, least=0)
     batch: int = option(25, "episodes stepped together", least=1)
-    out: str | None = option(None, "folder for the numbers and the videos, may be a run folder; null prints only")
-    device: str = option("cpu", CPU_OR_CUDA)
+    out: str | None = option(
+        None,
+        "folder for numbers and videos; null is RUN/replays for an episode, and prints only for recordings, where it may be a run folder",
+    )
+    device: str | None = option(None, f"{CPU_OR_CUDA}; null is the run's own, for recordings cpu")
     threads: int = option(0, THREADS, least=0)
 
 
@@ -87,6 +103,15 @@ class ScoreConfig:
 
     run: str = option(REQUIRED, "run folder to judge again")
     verifier: Any = option(None, "another judge, as name, checkpoint or {name: NAME, ...}; null rebuilds from the verdicts that are there")
+
+
+@dataclass
+class MergeConfig:
+    """Keys of `worldsim merge`."""
+
+    run: str = option(REQUIRED, "run folder that episodes and verdicts are copied into; it may be new")
+    shards: list[str] = option([], "run folders to copy them from; [] is all in run/shards")
+    report: bool = option(default=True, meaning="write report/index.html with figures and videos")
 
 
 @dataclass
@@ -128,14 +153,23 @@ class LabelConfig:
 class CompareConfig:
     """Keys of `worldsim compare`."""
 
-    run: str | None = option(None, "run folder, or the name of a reference, whose published simulator is then compared")
+    run: Any = option(
+        None, "run folders, one per task, or references whose published simulators are compared; simpler takes all tables of that family"
+    )
     real: str | None = option(
         None,
-        "CSV file of real results (policy,success[,start] or policy,episodes,successes) or a reference; list lists them; null is own truth",
+        "CSV file of real results (policy,success[,start][,task] or policy,episodes,successes) or a reference; list lists them; "
+        "null is own truth",
     )
     names: Any = option(None, "real names of simulated policies that are called otherwise, as {mine: rt-1-converged}")
-    setting: str | None = option(None, "which simulator of a reference given as run; null takes the first, as vm")
-    out: str | None = option(None, "file for the numbers as JSON; null prints only")
+    tasks: Any = option(None, "real names of simulated tasks that are called otherwise, as {drawer: close_drawer}")
+    setting: str | None = option(None, "which simulator of a reference given as run, as vm; null takes the first, of a family all")
+    accept: list[str] = option([], "fields of the recipe that may differ between the sides, as [horizon]; the difference is printed")
+    average: str | None = option(
+        None, "also average each policy over the tasks, which mixes them; null never does", choices=("equal_task_mean", "pooled")
+    )
+    out: str | None = option(None, "file for the numbers as JSON, with its schema beside it; null prints only")
+    report: str | None = option(None, "folder for a page with the tables, figures and clips; null writes none")
 
 
 @dataclass
@@ -200,7 +234,9 @@ class ServePolicyConfig:
 
 @dataclass
 class DoctorConfig:
-    """`worldsim doctor` takes no keys."""
+    """Keys of `worldsim doctor`."""
+
+    out: str | None = option(None, "JSON file for a bug report, without names of people and machines; null prints only")
 
 
 @dataclass
@@ -208,3 +244,4 @@ class StatusConfig:
     """Keys of `worldsim status`."""
 
     run: str = option(REQUIRED, "run folder to look at")
+    more: list[str] = option([], "further run folders")

@@ -5,7 +5,7 @@ from typing import Any
 from worldsim.data.files import digest_of
 from worldsim.errors import InvalidInput
 from worldsim.evaluate import Clock, judge_missing
-from worldsim.experiments.evaluate import finish
+from worldsim.experiments.evaluate import finish, restore
 from worldsim.experiments.schema import ScoreConfig
 from worldsim.experiments.setting import chosen_verifier, verifier_facts
 from worldsim.load import load_verifier
@@ -21,12 +21,14 @@ def run(config: ScoreConfig) -> None:
     held = RunFolder(config.run).config
     if not config.verifier:
         with RunFolder.open(config.run, held) as folder:
+            restore(folder)
             finish(folder, report=True)
         return
     spec = chosen_verifier(config.verifier, {})
     facts, verifier = verifier_facts(spec), load_verifier(spec, config.run)
     name = _verdict_name(facts, held)
     with RunFolder.open(config.run, held | {"judges": held.get("judges", {}) | {name: facts}}) as folder:
+        restore(folder)
         judge_missing(folder, name, verifier, WORLDS, Clock())
         if has_probe(folder):
             with RunFolder.open(probe_path(folder), RunFolder(probe_path(folder)).config) as probe:

@@ -26,6 +26,7 @@ from worldsim.load import (
 )
 from worldsim.options import SamplerKeys, model_options
 from worldsim.registry import POLICIES, TRUTHS, VERIFIERS, WORLD_MODELS
+from worldsim.report.run_folder import PEOPLE
 from worldsim.types import Policy, Task, Verifier, WorldModel, WorldSpec
 
 RESERVED = ("state", "human")  # names of verdicts that only their own judges may write
@@ -190,7 +191,7 @@ def verifier_facts(spec: Any) -> dict[str, Any]:
     """
     facts, name = part_facts(VERIFIERS, spec), part_name(spec)
     renamed = isinstance(spec, dict) and spec.get("as")
-    if renamed and (name in RESERVED or name.startswith("human:")):
+    if renamed and (name in RESERVED or name.startswith(PEOPLE)):
         raise InvalidInput(f'a judge cannot go by "{name}": verdicts of that name are those of the state or of people; choose another as:')
     return facts | {"name": part_name(spec)} | ({"kind": facts["name"]} if renamed else {})
 

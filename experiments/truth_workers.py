@@ -36,7 +36,9 @@ def truth_workers(count: int, truth: Any, policies: dict[str, Any], task: Task) 
 
     def play(rounds: list[Round]) -> Iterator[tuple[Episode, Trajectory]]:
         try:
-            for each, trajectories in zip(rounds, executor.map(_play, rounds), strict=True):
+            with _keeping_ctrl_c():
+                played = executor.map(_play, rounds)  # starts the processes
+            for each, trajectories in zip(rounds, played, strict=True):
                 yield from ((episode, trajectories[episode.id]) for episode in each)
         except BrokenProcessPool as error:
             raise WorldsimError(
@@ -52,8 +54,17 @@ def truth_workers(count: int, truth: Any, policies: dict[str, Any], task: Task) 
         reader.close()
 
 
+@contextmanager
+def _keeping_ctrl_c() -> Iterator[None]:
+    """What is started within never sees Ctrl-C, from its first moment on: it is for the process that asked."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _prepare(reader: Connection, truth: Any, policies: dict[str, Any], task: Task) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asked
     threading.Thread(target=_end_with_parent, args=(reader,), daemon=True).start()
 
     import torch

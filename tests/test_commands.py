@@ -17,7 +17,7 @@ import worldsim
 from worldsim.data.trajectory_file import read_trajectory
 from worldsim.errors import InvalidInput
 from worldsim.experiments import cli, demo, replay
-from worldsim.experiments.replay import Prediction, psnr_by_step, shuffled
+from worldsim.experiments.open_loop import Prediction, predict, psnr_by_step, shuffled
 from worldsim.experiments.schema import DemoConfig
 from worldsim.load import shipped_panel
 from worldsim.metrics import psnr
@@ -76,10 +76,10 @@ def test_replay_starts_from_the_recorded_frame_and_follows_its_own_actions(tiny_
     model = worldsim.load_world_model("world")
     recorded = replay.read_recordings("rec", 4)
     actions = [trajectory.actions for trajectory in recorded]
-    together = list(replay.predict(model, recorded, actions, seed=0, batch=25))
+    together = list(predict(model, recorded, actions, seed=0, batch=25))
     for row, each in enumerate(together):
         assert np.array_equal(each.frames[0], recorded[row].frames[0])
-        (alone,) = replay.predict(model, recorded[row : row + 1], actions[row : row + 1], seed=row, batch=1)
+        (alone,) = predict(model, recorded[row : row + 1], actions[row : row + 1], seed=row, batch=1)
         assert alone.frames.shape == each.frames.shape == recorded[row].frames.shape
         assert np.abs(alone.frames.astype(int) - each.frames).max() <= 2  # other batch sizes round otherwise
 
@@ -184,13 +184,16 @@ def test_the_panel_comes_in_the_order_of_training(tmp_path, monkeypatch):
 
 
 def test_the_demo_ranks_the_panel_against_the_truth(monkeypatch):
-    asked = []
-    monkeypatch.setattr(demo, "evaluate", asked.append)
+    asked, calibrated = [], []
+    monkeypatch.setattr(demo, "evaluate", lambda config: asked.append(config) or Path(config.run))
+    monkeypatch.setattr(demo, "calibrate", calibrated.append)
     demo.run(DemoConfig())
     demo.run(DemoConfig(run="here", episodes=3))
     first = asked[0]
     assert (first.world_model, first.task, first.truth, first.policies) == ("drawer", "drawer", "drawer", [])
     assert [(each.episodes, each.run) for each in asked] == [(50, "runs/demo"), (3, "here")]
+    assert [(each.probe > 0, each.drift > 0, max(each.probe, each.drift) <= each.episodes) for each in asked] == [(True, True, True)] * 2
+    assert [(each.run, each.against) for each in calibrated] == [("runs/demo", "state"), ("here", "state")]
 
 
 def drawer_arguments(folder: Path, run: str, workers: int) -> list[str]:

@@ -1,6 +1,5 @@
 """Evaluation: fixed rounds make resuming equal to not stopping, ids say what an episode depends on, and bad requests cost nothing."""
 
-import json
 import os
 import signal
 import subprocess
@@ -24,6 +23,7 @@ from worldsim.experiments.provenance import command_of
 from worldsim.experiments.schema import EvaluateConfig
 from worldsim.load import load_task, part_facts, part_name
 from worldsim.registry import POLICIES, TRUTHS
+from worldsim.report.migration import read_results
 from worldsim.report.run_folder import RunFolder
 from worldsim.types import Trajectory
 
@@ -63,7 +63,7 @@ def contents(run: str) -> dict[str, bytes]:
 
 def numbers(run: str) -> dict:
     """results.json without the timings, which no two runs share."""
-    results = json.loads(Path(run, "results.json").read_text())
+    results = read_results(Path(run))
     del results["throughput"]
     return results
 

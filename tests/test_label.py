@@ -134,7 +134,7 @@ def test_a_torn_line_is_cut_off_and_a_foreign_one_is_named(run):
     with pytest.raises(DamagedFile, match="no label"):
         labels_of(run, "ann")
     file.write_bytes(whole.replace(b'"score": 1.0', b'"score": 0.0'))
-    with pytest.raises(DamagedFile, match="score"):
+    with pytest.raises(DamagedFile, match="line 1; worldsim label run=.* rater=ann"):
         labels_of(run, "ann")
 
 

@@ -29,6 +29,25 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what `written_whole` was writing in `folder` for processes of this machine that are gone."""
+    for left in folder.glob(".*.tmp"):
+        pid = left.name.split(".")[-2]
+        if not (pid.isdigit() and is_running(int(pid))):
+            left.unlink(missing_ok=True)
+
+
+def is_running(pid: int) -> bool:
+    """Whether this machine has a process of this number."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return pid > 0
+
+
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all. NaN is refused."""
     text = json.dumps(value, indent=2, allow_nan=False)

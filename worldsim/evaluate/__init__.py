@@ -4,16 +4,18 @@ from worldsim.evaluate.cast import Cast
 from worldsim.evaluate.clock import Clock, timed
 from worldsim.evaluate.keeping import evaluate, judge_missing
 from worldsim.evaluate.lanes import roll_out
-from worldsim.evaluate.planning import Episode, Round, missing, missing_rounds, plan, rounds_of
+from worldsim.evaluate.planning import WHOLE, Episode, Round, Shard, missing, missing_rounds, plan, rounds_of
 from worldsim.evaluate.worlds import Genuine, Imagined, World
 
 __all__ = [
+    "WHOLE",
     "Cast",
     "Clock",
     "Episode",
     "Genuine",
     "Imagined",
     "Round",
+    "Shard",
     "World",
     "evaluate",
     "judge_missing",

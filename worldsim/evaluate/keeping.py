@@ -39,21 +39,12 @@ def judge_missing(run: RunFolder, verifier_id: str, verifier: Verifier, worlds: 
     held = run.verdicts(verifier_id)
     revisable = getattr(verifier, "revisable", False)
     known = {} if revisable else {episode: verdict.details.get("fault", "") for episode, verdict in held.items()}
-    waiting: dict[str, Trajectory] = {}
+    waiting = [about for about in run.abouts() if about.world in worlds and known.get(about.episode) != about.fault]
 
-    def judge() -> None:
-        sound = {episode: trajectory for episode, trajectory in waiting.items() if "fault" not in trajectory.metadata}
-        said = clock.measure("verifier", lambda: verifier.judge(list(sound.values()))) if sound else []
+    for begin in range(0, len(waiting), batch):
+        few = waiting[begin : begin + batch]
+        sound = {about.episode: run.episode(about.episode) for about in few if not about.fault}
+        said = clock.measure("verifier", lambda shown=sound: verifier.judge(list(shown.values()))) if sound else []
         verdicts = dict(zip(sound, said, strict=True))
-        faults = {episode: trajectory.metadata["fault"] for episode, trajectory in waiting.items() if episode not in sound}
-        broken = {episode: Verdict(None, fault, {"fault": fault}) for episode, fault in faults.items()}
+        broken = {about.episode: Verdict(None, about.fault, {"fault": about.fault}) for about in few if about.fault}
         run.add_verdicts(verifier_id, {id: verdict for id, verdict in (verdicts | broken).items() if held.get(id) != verdict})
-        waiting.clear()
-
-    for episode, trajectory in run.episodes():
-        if trajectory.metadata["world"] in worlds and known.get(episode) != trajectory.metadata.get("fault", ""):
-            waiting[episode] = trajectory
-        if len(waiting) == batch:
-            judge()
-    if waiting:
-        judge()

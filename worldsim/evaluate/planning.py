@@ -52,6 +52,37 @@ def rounds_of(episodes: Sequence[Episode], size: int) -> Iterator[Round]:
         yield list(episodes[begin : begin + size])
 
 
+@dataclass(frozen=True)
+class Shard:
+    """Part `number`, from 1, of a plan that is cut into `count` parts: every `count`-th round, whatever has been played already."""
+
+    number: int = 1
+    count: int = 1
+
+    @classmethod
+    def of(cls, text: str) -> "Shard":
+        """A shard as it is typed: "2/4".
+
+        Raises:
+            InvalidInput: anything else.
+        """
+        number, slash, count = text.partition("/")
+        if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+            raise InvalidInput(f'shard is "{text}", expected a part of all, as 1/4, 2/4, 3/4 or 4/4')
+        return cls(int(number), int(count))
+
+    def part(self, rounds: Iterable[Round]) -> list[Round]:
+        """The rounds that are played here."""
+        return list(rounds)[self.number - 1 :: self.count]
+
+    def __str__(self) -> str:
+        """A name for a folder."""
+        return f"{self.number}-of-{self.count}"
+
+
+WHOLE = Shard()
+
+
 def missing(run: RunFolder, episodes: Iterable[Episode]) -> list[Episode]:
     """The episodes that the run folder lacks."""
     return [episode for episode in episodes if not run.has_episode(episode.id)]

@@ -50,6 +50,11 @@ class Imagined:
         self._model, self._state = Watched(self._chunked), None
 
     @property
+    def model(self) -> WorldModel:
+        """The world model, of as many lanes a call as it can hold, whose states say which lanes broke."""
+        return self._model
+
+    @property
     def limit(self) -> int | None:
         """Most lanes in one call of the model."""
         return self._chunked.size

@@ -8,27 +8,13 @@ import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from worldsim.data.files import digest_of
-from worldsim.data.trajectory_file import read_about
 from worldsim.errors import DamagedFile, InvalidInput
-from worldsim.report.run_folder import WORLDS, RunFolder
+from worldsim.report.run_folder import WORLDS, About, RunFolder
 
 BOTH = "both"
 LAYOUTS = ("single", "pair")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What a run knows of an episode without looking at its frames."""
-
-    episode: str
-    policy: str
-    world: str
-    start: str
-    seed: int
-    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,7 +23,7 @@ class Card:
 
     id: str
     place: int
-    entry: Entry
+    entry: About
     reference: str | None = None
 
 
@@ -59,23 +45,18 @@ class Choice:
             raise InvalidInput(f"layout=pair sets true clips beside imagined ones and would tell them apart; drop it or world={self.world}")
 
 
-def read_entries(run: RunFolder) -> tuple[list[Entry], dict[str, str]]:
+def read_entries(run: RunFolder) -> tuple[list[About], dict[str, str]]:
     """Every episode of a run that says who acted where, and why others cannot be read, by id. Moves no file."""
     entries, damaged = [], {}
     for episode in run.episode_ids():
         try:
-            about: dict[str, Any] = read_about(run.episode_path(episode))
-            entries.append(Entry(episode, start=about["start_id"], seed=about["seed"], **_who(about["metadata"])))
-        except (DamagedFile, KeyError) as error:
+            entries.append(run.about(episode))
+        except DamagedFile as error:
             damaged[episode] = str(error)
     return entries, damaged
 
 
-def _who(metadata: dict[str, Any]) -> dict[str, str]:
-    return {"policy": metadata["policy"], "world": metadata["world"], "fault": metadata.get("fault", "")}
-
-
-def chosen(entries: Iterable[Entry], choice: Choice) -> list[Entry]:
+def chosen(entries: Iterable[About], choice: Choice) -> list[About]:
     """The episodes to label, the same for every rater. Those that broke off are left out: nobody can tell how they would have ended."""
     worlds = WORLDS if choice.world == BOTH else (choice.world,)
     asked = [entry for entry in entries if choice.only is None or entry.episode in choice.only]
@@ -83,14 +64,14 @@ def chosen(entries: Iterable[Entry], choice: Choice) -> list[Entry]:
     return sorted(fitting, key=lambda entry: digest_of(["chosen", choice.seed, entry.episode]))[: choice.count]
 
 
-def deal(entries: Sequence[Entry], choice: Choice, rater: str) -> list[Card]:
+def deal(entries: Sequence[About], choice: Choice, rater: str) -> list[Card]:
     """The rater's cards in order, each under a fresh random name."""
     shuffled = sorted(chosen(entries, choice), key=lambda entry: digest_of(["order", choice.seed, rater, entry.episode]))
     twins = _twins(entries) if choice.layout == "pair" else {}
     return [Card(secrets.token_urlsafe(12), place, entry, twins.get(entry.episode)) for place, entry in enumerate(shuffled, 1)]
 
 
-def _twins(entries: Iterable[Entry]) -> dict[str, str]:
+def _twins(entries: Iterable[About]) -> dict[str, str]:
     """The true episode of the same policy from the same start, by imagined episode: the n-th with the n-th where there are several."""
     seen: Counter[tuple[str, str, str]] = Counter()
     keyed: dict[tuple[str, str, str, int], str] = {}

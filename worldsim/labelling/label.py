@@ -15,12 +15,12 @@ import numpy as np
 
 from worldsim.errors import DamagedFile, InvalidInput
 from worldsim.report.printable import printable
+from worldsim.report.run_folder import PEOPLE as PREFIX
 from worldsim.types import Trajectory, Verdict
 
 SCHEMA = 1
 SCORES = {"y": 1.0, "n": 0.0, "u": None}
 WORDS = {"y": "success", "n": "failure", "u": "cannot tell"}
-PREFIX = "human:"
 LONGEST_NAME = 200  # bytes of a rater's file name
 MOST_SECONDS, MOST_REPLAYS, MOST_ORDER = 1e6, 10**6, 10**9
 HASH = re.compile(r"[0-9a-f]{64}")

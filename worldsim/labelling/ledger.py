@@ -70,6 +70,7 @@ def opened(run: RunFolder, rater: str) -> Iterator[Ledger]:
             raise InvalidInput(f'rater "{printable(rater)}" is "{printable(other)}" in other capitals; type that name or another')
     lock = _locked(run.path / "verdicts" / f".{quote(verifier_of(rater), safe='')}.lock", rater)
     try:
+        run.put_aside_damaged(verifier_of(rater))
         yield Ledger(run, rater)
     finally:
         os.close(lock)

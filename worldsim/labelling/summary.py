@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from worldsim.labelling.deck import Entry
 from worldsim.labelling.label import SCORES, Label
+from worldsim.report.run_folder import About
 from worldsim.statistics import Interval, Kappa, cohen_kappa, krippendorff_alpha, wilson_interval
 
 
@@ -14,7 +14,7 @@ from worldsim.statistics import Interval, Kappa, cohen_kappa, krippendorff_alpha
 class Disagreement:
     """An episode that two raters or more decided differently, or that only some could tell, with each one's answer."""
 
-    entry: Entry
+    entry: About
     answers: Mapping[str, str]
 
 
@@ -66,7 +66,7 @@ class Summary:
         return sum(self.counts.get(rater, {}).values()) == self.total
 
 
-def summarize(entries: Iterable[Entry], labels: Mapping[str, Mapping[str, Label]]) -> Summary:
+def summarize(entries: Iterable[About], labels: Mapping[str, Mapping[str, Label]]) -> Summary:
     """The summary of labels, by rater and episode, over the episodes that were to be labelled. Labels of others are left out."""
     entries = sorted(entries, key=lambda entry: entry.episode)
     kept = {rater: {e.episode: given[e.episode] for e in entries if e.episode in given} for rater, given in labels.items()}
@@ -88,7 +88,7 @@ def _counts(labels: Iterable[Label]) -> dict[str, int]:
     return {answer: found[answer] for answer in SCORES}
 
 
-def _decided(entry: Entry, labels: Mapping[str, Mapping[str, Label]]) -> dict[str, str]:
+def _decided(entry: About, labels: Mapping[str, Mapping[str, Label]]) -> dict[str, str]:
     """What each rater who could tell said of an episode."""
     given = {rater: held[entry.episode].answer for rater, held in labels.items() if entry.episode in held}
     return {rater: answer for rater, answer in given.items() if SCORES[answer] is not None}
@@ -113,7 +113,7 @@ def _pair(first: str, second: str, labels: Mapping[str, Mapping[str, Label]]) ->
     )
 
 
-def _disagreements(entries: Iterable[Entry], labels: Mapping[str, Mapping[str, Label]]) -> list[Disagreement]:
+def _disagreements(entries: Iterable[About], labels: Mapping[str, Mapping[str, Label]]) -> list[Disagreement]:
     found = []
     for entry in entries:
         answers = {rater: held[entry.episode].answer for rater, held in labels.items() if entry.episode in held}

@@ -4,14 +4,13 @@ RUN/calibration/<judge>.json: {schema_version, verifier, human, state}; each of 
 `against_state` give it, or null.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from worldsim import statistics
-from worldsim.data.files import write_json
+from worldsim.data.sealed import read_sealed, write_sealed
 from worldsim.errors import DamagedFile
 from worldsim.report.outcomes import Outcome, Pair
 from worldsim.report.run_folder import RunFolder
@@ -42,11 +41,8 @@ def read_calibration(run: RunFolder, verifier: str) -> dict[str, Any] | None:
     file = calibration_path(run, verifier)
     if not file.is_file():
         return None
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DamagedFile(f"{file} is not JSON ({error}); delete it and type worldsim calibrate again") from error
-    if not isinstance(found, dict) or found.get("schema_version") != CALIBRATION_VERSION:
+    found = read_sealed(file, "delete it and type worldsim calibrate again")
+    if found.get("schema_version") != CALIBRATION_VERSION:
         raise DamagedFile(f"{file} is not of schema version {CALIBRATION_VERSION}; delete it and type worldsim calibrate again")
     return found
 
@@ -56,7 +52,7 @@ def add_calibration(run: RunFolder, verifier: str, block: Mapping[str, Any]) -> 
     held = read_calibration(run, verifier) or dict.fromkeys(REFERENCES)
     blocks = {reference: held.get(reference) for reference in REFERENCES} | {block["against"]: dict(block)}
     path = calibration_path(run, verifier)
-    write_json(path, {"schema_version": CALIBRATION_VERSION, "verifier": verifier, **blocks})
+    write_sealed(path, {"schema_version": CALIBRATION_VERSION, "verifier": verifier, **blocks})
     return path
 
 

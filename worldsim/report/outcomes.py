@@ -50,12 +50,10 @@ def read_outcomes(run: RunFolder) -> list[Outcome]:
     """All sound episodes of a run with their verdicts, sorted by policy, world, start and seed."""
     verifier, state = run.verdicts(run.identity["verifier"]["name"]), run.verdicts("state")
     outcomes = []
-    for episode, trajectory in run.episodes():
-        policy, world = trajectory.metadata["policy"], trajectory.metadata["world"]
-        deciding, other = (state, verifier.get(episode)) if world == "truth" else (verifier, None)
-        verdict = deciding.get(episode, UNJUDGED)
-        fault = trajectory.metadata.get("fault", "")
-        outcomes.append(Outcome(episode, policy, world, trajectory.start_id, trajectory.seed, verdict, other, fault))
+    for about in run.abouts():
+        deciding, other = (state, verifier.get(about.episode)) if about.world == "truth" else (verifier, None)
+        verdict = deciding.get(about.episode, UNJUDGED)
+        outcomes.append(Outcome(about.episode, about.policy, about.world, about.start, about.seed, verdict, other, about.fault))
     return sorted(outcomes, key=lambda o: (o.policy, o.world, o.start, o.seed, o.episode))
 
 

@@ -1,49 +1,39 @@
-"""The report of a run: one HTML file that needs nothing but itself, with videos beside it. All numbers come from results.json."""
+"""The report of a run: one HTML page that needs nothing but what lies beside it. All numbers come from results.json."""
 
-import base64
-import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from worldsim.data.files import written_whole
-from worldsim.data.video import write_video
-from worldsim.report import figures, judge_tables, tables
-from worldsim.report.outcomes import Outcome, Pair, pairs, read_outcomes, select
+from worldsim.report import judge_tables, sections, tables
+from worldsim.report.checklist import checklist
+from worldsim.report.clips import fault_clips, paired_clips
+from worldsim.report.episode_index import listings, other_judges, replay_command, verdict_word
+from worldsim.report.outcomes import Outcome, read_outcomes
+from worldsim.report.plots import write_plots
 from worldsim.report.results import write_results
 from worldsim.report.run_folder import RunFolder
+from worldsim.report.trials import write_trials
 
-STRIPS = 4  # policies shown as film strips
-COLUMNS = 8  # frames of a film strip, at most
-DEFAULT_FPS = 5.0
+TRIALS = "trials.csv"
 
 
 def write_report(run: RunFolder) -> Path:
-    """Write results.json, report/index.html and one mp4 per policy. Returns the path of the page.
+    """Write results.json and report/: index.html, videos/*.mp4, figures/*.pdf and *.png, trials.csv. Returns the path of the page.
 
     Raises:
-        DamagedFile: verdicts, timings or open_loop.json that cannot be read.
+        DamagedFile: verdicts, timings, open_loop.json or checklist.yaml that cannot be read.
+        UnknownName: a key in checklist.yaml that no item has.
     """
     results, outcomes = write_results(run), read_outcomes(run)
-    names = [policy["name"] for policy in results["policies"]]
-    page = _template().render(
-        title=run.path.resolve().name,
-        results=results,
-        agreement=results["agreement"],
-        headline=headline(results),
-        notes=judge_tables.judge_notes(results),
-        command=_command(run.config.get("command")),
-        facts=_facts(run),
-        plots={name: _inline(figure) for name, figure in _plots(results).items()},
-        strips=[_strip(run, pair) for pair in _examples(outcomes, _spread(names))],
-        bad_cases=[_strip(run, pair) for pair in bad_cases(outcomes, names)],
-        videos=_write_videos(run, outcomes, names),
-    )
-    path = run.path / "report" / "index.html"
+    report = run.path / "report"
+    write_trials(report / TRIALS, outcomes)
+    page = _template().render(_context(run, results, outcomes, report))
+    path = report / "index.html"
     with written_whole(path) as aside:
         aside.write_text(page, encoding="utf-8")
     return path
@@ -63,101 +53,63 @@ def headline(results: dict[str, Any]) -> str:
     return f"Pearson r = {r}, MMRV = {mmrv} over n = {agreement['policies']} policies. A perfect simulator would show {perfect}."
 
 
-def bad_cases(outcomes: Sequence[Outcome], policies: Iterable[str]) -> list[Pair]:
-    """Where imagination and truth end differently: the first false success and the first missed success, by rank and start."""
-    wrong = [pair for policy in policies for pair in pairs(outcomes, policy) if pair.scored and not pair.agrees]
-    kinds = [[pair for pair in wrong if pair.imagined.verdict.success is imagined] for imagined in (True, False)]
-    return [kind[0] for kind in kinds if kind]
-
-
-def _examples(outcomes: Sequence[Outcome], policies: Iterable[str]) -> list[Pair | Outcome]:
-    """For each policy its first paired episode, or its first imagined one where it has no true twin."""
-    first = [next(iter([*pairs(outcomes, policy), *select(outcomes, policy, "imagined")]), None) for policy in policies]
-    return [example for example in first if example]
-
-
-def _spread(names: Sequence[str]) -> list[str]:
-    """A few of the ranked names, the first and the last among them."""
-    places = np.linspace(0, len(names) - 1, min(STRIPS, len(names))).round().astype(int)
-    return [names[place] for place in places]
-
-
-def _strip(run: RunFolder, example: Pair | Outcome) -> dict[str, Any]:
-    """Truth above imagination as an inline image, with what was said about each."""
-    sides = _sides(example)
-    frames = [run.episode(outcome.episode).frames for outcome in sides.values()]
-    every = max(1, -(-(max(map(len, frames)) - 1) // (COLUMNS - 1)))
-    image = figures.film_strip(frames, list(sides), every)
-    imagined = sides["imagined"]
+def _context(run: RunFolder, results: dict[str, Any], outcomes: Sequence[Outcome], report: Path) -> dict[str, Any]:
+    """Everything that the templates show."""
+    ranked = [policy["name"] for policy in results["policies"]]
+    items = checklist(run, results, outcomes)
+    training = next(item.answer for item in items if item.key == "training")
     return {
-        "policy": imagined.policy,
-        "start": imagined.start,
-        "image": _inline(image),
-        "verdicts": {world: _said(outcome) for world, outcome in sides.items()},
+        "title": run.path.resolve().name,
+        "results": results,
+        "agreement": results["agreement"],
+        "headline": headline(results),
+        "warnings": sections.warnings_of(results),
+        "plots": write_plots(results, report),
+        "paired": paired_clips(run, outcomes, ranked),
+        "faults": fault_clips(run, outcomes, ranked),
+        "modes": [(mode, replay_command(run.path, mode.example.episode)) for mode in sections.failure_modes(outcomes)],
+        "listings": listings(run, outcomes, ranked),
+        "others": other_judges(run, results),
+        "checklist": items,
+        "facts": _facts(run, training),
+        "cost": sections.cost(results["throughput"]),
+        "command": _command(run.config.get("command")),
+        "trials": TRIALS,
     }
 
 
-def _sides(example: Pair | Outcome) -> dict[str, Outcome]:
-    return {"truth": example.truth, "imagined": example.imagined} if isinstance(example, Pair) else {"imagined": example}
-
-
-def _said(outcome: Outcome) -> str:
-    word = {True: "success", False: "failure", None: "unscored"}[outcome.verdict.success]
-    return f"{word} ({outcome.verdict.reason})" if outcome.verdict.reason else word
-
-
-def _write_videos(run: RunFolder, outcomes: Sequence[Outcome], names: Sequence[str]) -> list[dict[str, str]]:
-    """One mp4 per policy: truth at the left and imagination at the right, or imagination alone. Returns names and links."""
-    videos = []
-    for rank, example in enumerate(_examples(outcomes, names), start=1):
-        sides = [run.episode(outcome.episode) for outcome in _sides(example).values()]
-        frames = figures.side_by_side(sides[0].frames, sides[1].frames) if len(sides) == 2 else figures.enlarge(sides[0].frames, 256)
-        policy = sides[-1].metadata["policy"]
-        link = f"videos/{rank:02d}-{re.sub(r'[^A-Za-z0-9_-]+', '-', policy)[:60]}.mp4"
-        write_video(run.path / "report" / link, frames, float(sides[-1].metadata.get("fps") or DEFAULT_FPS))
-        videos.append(
-            {"policy": policy, "link": link, "shows": "truth at the left, imagined at the right" if len(sides) == 2 else "imagined"}
-        )
-    return videos
-
-
-def _plots(results: dict[str, Any]) -> dict[str, figures.Figure]:
-    plots = {"scatter": figures.scatter(results)} if results["agreement"] else {}
-    plots |= {"reliability": figures.reliability_curve(results["calibration"])} if results["calibration"] else {}
-    return plots | ({"open_loop": figures.psnr_curve(results["open_loop"])} if results["open_loop"] else {})
-
-
-def _facts(run: RunFolder) -> dict[str, list[tuple[str, str]]]:
+def _facts(run: RunFolder, training: str) -> dict[str, sections.Rows]:
     """What made the numbers, as rows of text by part."""
-    return {part: _flat("", run.identity[part]) for part in ("world_model", "verifier", "task", "sampler")}
+    identity, config = run.identity, run.config
+    return {
+        "world model": sections.model_card(run, training),
+        "judge": sections.flat("", identity["verifier"]),
+        "task": sections.flat("", identity["task"]),
+        "versions": sections.flat("", config.get("versions", {})),
+        "machine": sections.flat("", config.get("machine", {})),
+        "policies": [(name, _policy(facts)) for name, facts in config.get("policies", {}).items()],
+    }
 
 
-def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
-    """Nested values as (dotted key, text)."""
-    if isinstance(value, dict):
-        return [row for key, inner in value.items() for row in _flat(f"{prefix}.{key}".lstrip("."), inner)]
-    return [(prefix, "–" if value is None else str(value))]
+def _policy(facts: Mapping[str, Any]) -> str:
+    return "; ".join(f"{key} {value}" for key, value in sections.flat("", facts))
 
 
 def _command(command: str | Sequence[str] | None) -> str | None:
     return command if command is None or isinstance(command, str) else shlex.join(command)
 
 
-def _inline(picture: figures.Figure | np.ndarray) -> str:
-    return "data:image/png;base64," + base64.b64encode(figures.png_of(picture)).decode()
-
-
 def _template() -> Any:
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    loader = FileSystemLoader(Path(__file__).parent / "templates")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "number": tables.number,
         "span": tables.span,
         "ceiling": tables.ceiling_text,
-        "note": tables.agreement_note,
-        "warning": tables.warning_of,
         "calibration": judge_tables.calibration_sentence,
-        "correction_notes": judge_tables.correction_notes,
         "probe_notes": judge_tables.probe_notes,
+        "word": verdict_word,
+        "drawing": Markup,
     }
     environment.globals["measures"] = tables.MEASURES
     return environment.get_template("report.html")

@@ -1,51 +1,75 @@
-"""Imagined episodes and real trials from the same starts: how often one ends like the other. Knows nothing of rates."""
+"""Imagined episodes and real trials from the same starts: how often one ends like the other, and what is left over. Knows no rates."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from worldsim.errors import DamagedFile
-from worldsim.report.run_folder import RunFolder
+from worldsim.report.run_folder import WORLDS, RunFolder
+from worldsim.report.sides import Outcomes
 from worldsim.statistics import phi
 
-Outcomes = Mapping[str, Mapping[str, Sequence[int | None]]]  # by policy and start, in order; None where unscored
+Episodes = Mapping[str, Mapping[str, Sequence[str]]]  # ids by policy and start, in the order of the outcomes
 
 
-def imagined_outcomes(folder: RunFolder, verifier: str) -> tuple[Outcomes, list[str]]:
-    """The imagined episodes of a run by policy and start, ordered by seed, and the ids of those that cannot be read. Moves no file."""
-    verdicts, found, damaged = folder.verdicts(verifier), [], []
+@dataclass(frozen=True)
+class RunTrials:
+    """The episodes of a run as outcomes by world, policy and start, ordered by seed, with their ids and what could not be read."""
+
+    outcomes: Mapping[str, Outcomes]
+    episodes: Mapping[str, Episodes]
+    damaged: tuple[str, ...]
+    rate_hz: float | None
+
+
+class Paired(NamedTuple):
+    """Outcomes 0/1 of one policy: imagined and real of its pairs `[n]`, and imagined ones without a twin `[N]`."""
+
+    simulated: list[int]
+    real: list[int]
+    extra: list[int]
+
+
+def read_trials(folder: RunFolder, verifier: str) -> RunTrials:
+    """Every episode of a run: judged by `verifier` in imagination, by the state in truth. Moves no file."""
+    verdicts = {"imagined": folder.verdicts(verifier), "truth": folder.verdicts("state")}
+    found, damaged, rates = {world: [] for world in WORLDS}, [], set()
     for episode in folder.episode_ids():
         try:
-            trajectory = folder.episode(episode)
+            about = folder.about(episode)
         except DamagedFile:
             damaged.append(episode)
             continue
-        if trajectory.metadata["world"] == "imagined":
-            success = verdicts[episode].success if episode in verdicts else None
-            found.append((trajectory.metadata["policy"], trajectory.start_id, trajectory.seed, episode, success))
-    outcomes: dict[str, dict[str, list[int | None]]] = {}
-    for policy, start, _, _, success in sorted(found, key=lambda each: each[:4]):
-        outcomes.setdefault(policy, {}).setdefault(start, []).append(None if success is None else int(success))
-    return outcomes, damaged
+        success = verdicts[about.world][episode].success if episode in verdicts[about.world] else None
+        rates.add(about.rate_hz)
+        outcome = None if success is None else int(success)
+        found[about.world].append((about.policy, about.start, about.seed, episode, outcome))
+    ordered = {world: sorted(each, key=lambda row: row[:4]) for world, each in found.items()}
+    outcomes = {world: _by_start((row[0], row[1], row[4]) for row in rows) for world, rows in ordered.items()}
+    episodes = {world: _by_start((row[0], row[1], row[3]) for row in rows) for world, rows in ordered.items()}
+    return RunTrials(outcomes, episodes, tuple(damaged), rates.pop() if len(rates) == 1 else None)
 
 
-def paired_agreement(imagined: Outcomes, real: Outcomes, names: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Phi and counts over scored pairs of all policies; the n-th episode from a start is paired with the n-th trial from it.
+def _by_start(rows: Any) -> dict[str, dict[str, list[Any]]]:
+    found: dict[str, dict[str, list[Any]]] = {}
+    for policy, start, value in rows:
+        found.setdefault(policy, {}).setdefault(start, []).append(value)
+    return found
 
-    Args:
-        imagined: outcomes of the run.
-        real: outcomes of the robot.
-        names: (simulated name, real name) of the policies to pair.
-    """
-    pairs = [
-        pair
-        for name, twin in names
-        for start, trials in real.get(twin, {}).items()
-        for pair in zip(imagined.get(name, {}).get(start, ()), trials, strict=False)
-        if None not in pair
-    ]
+
+def paired_outcomes(imagined: Mapping[str, Sequence[int | None]], real: Mapping[str, Sequence[int | None]]) -> Paired:
+    """One policy's scored pairs, by start; the n-th episode from a start is paired with the n-th trial from it."""
+    pairs = [pair for start, trials in real.items() for pair in zip(imagined.get(start, ()), trials, strict=False) if None not in pair]
+    extra = [each for start, episodes in imagined.items() for each in episodes[len(real.get(start, ())) :] if each is not None]
+    return Paired([pair[0] for pair in pairs], [pair[1] for pair in pairs], extra)
+
+
+def paired_agreement(pairs: Sequence[Paired]) -> dict[str, Any]:
+    """Phi and counts over the scored pairs of all policies."""
+    simulated, real = ([outcome for each in pairs for outcome in getattr(each, side)] for side in ("simulated", "real"))
     return {
-        "phi": phi(*([pair[side] for pair in pairs] for side in (0, 1))),
-        "paired_episodes": len(pairs),
-        "false_successes": sum(s > r for s, r in pairs),
-        "missed": sum(s < r for s, r in pairs),
+        "phi": phi(simulated, real),
+        "paired_episodes": len(real),
+        "false_successes": sum(s > r for s, r in zip(simulated, real, strict=True)),
+        "missed": sum(s < r for s, r in zip(simulated, real, strict=True)),
     }

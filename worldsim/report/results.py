@@ -1,6 +1,5 @@
 """results.json: every number of a run with its n and its interval, rebuilt from the run folder at any time. Draws nothing."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
@@ -8,9 +7,12 @@ from typing import Any
 
 from worldsim import statistics
 from worldsim.data.files import write_json
+from worldsim.data.sealed import read_sealed, write_sealed
 from worldsim.errors import DamagedFile
 from worldsim.report.calibration import best_block, corrected_by
 from worldsim.report.judges import judge_rows
+from worldsim.report.layers import line, policy_layer, trial_layer
+from worldsim.report.open_loop import NEEDED, open_loop_path
 from worldsim.report.outcomes import Outcome, Pair, outcome_matrix, pairs, read_outcomes, select
 from worldsim.report.probe import read_probe
 from worldsim.report.result_tables import result_tables
@@ -67,7 +69,7 @@ def write_results(run: RunFolder) -> dict[str, Any]:
     """Build the results and write results.json and, beside it, results.schema.json. Returns the results."""
     results = build_results(run)
     write_json(run.path / "results.schema.json", results_schema())
-    write_json(run.path / "results.json", results)
+    write_sealed(run.path / "results.json", results)
     return results
 
 
@@ -121,9 +123,13 @@ def _agreement(outcomes: list[Outcome], policies: list[dict[str, Any]]) -> dict[
     simulated, real = outcome_matrix(outcomes, names, "imagined"), outcome_matrix(outcomes, names, "truth")
     intervals = statistics.agreement_intervals(simulated, real, LEVEL)
     paired = [pair for name in names for pair in pairs(outcomes, name) if pair.scored]
+    rates = {"simulated": [p["success_rate"] for p in both], "real": [p["real"]["success_rate"] for p in both]}
     return {
         "policies": len(both),
-        **rate_agreement(simulated=[p["success_rate"] for p in both], real=[p["real"]["success_rate"] for p in both]),
+        **rate_agreement(**rates),
+        "line": line(**rates),
+        "trial_layer": trial_layer(both, LEVEL),
+        "policy_layer": policy_layer(names, **rates, level=LEVEL),
         **_pair_agreement(paired),
         "intervals": {name: list(interval) if interval else None for name, interval in intervals.items()},
         "noise_ceiling": _ceiling(both),
@@ -183,15 +189,15 @@ def _throughput(sessions: list[dict[str, Any]]) -> dict[str, Any]:
     total = sum(seconds.values())
     per_second = {key: sum(session[key] for session in sessions) / total if total else None for key in ("rollouts", "frames")}
     hourly = None if per_second["rollouts"] is None else 3600 * per_second["rollouts"]
-    lanes = sessions[-1].get("lanes") if sessions else None
+    lanes = next((session["lanes"] for session in reversed(sessions) if session.get("lanes")), None)
     return {"rollouts_per_hour": hourly, "frames_per_second": per_second["frames"], "lanes_per_call": lanes, "seconds": seconds}
 
 
 def _open_loop(run: RunFolder) -> dict[str, Any] | None:
-    file = run.path / "open_loop.json"
+    file, again = open_loop_path(run), "delete it and run worldsim replay again"
     if not file.exists():
         return None
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DamagedFile(f"{file} is not JSON ({error}); delete it and run worldsim replay again") from error
+    found = read_sealed(file, again)
+    if not found.keys() >= set(NEEDED):
+        raise DamagedFile(f"{file} holds no numbers of a replay; {again}")
+    return found

@@ -1,5 +1,9 @@
-"""A run's config.yaml: read, written, and compared with the one a command brings. Knows nothing of what the keys mean."""
+"""A run's config.yaml: read, written, and compared with the one a command brings. Knows nothing of what the keys mean.
 
+Its first line holds the hash of the rest; one of an older version has no such line and is read as it is.
+"""
+
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +15,8 @@ from worldsim.data.files import written_whole
 from worldsim.errors import DamagedFile, InvalidInput, RunMismatch
 
 MISSING = object()
+HEAD = "# worldsim run, sha256 "
+AGAIN = "delete it and type the command that began the run again: finished episodes stay"
 
 
 def plain(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,21 +40,30 @@ def read_config(file: Path) -> dict[str, Any]:
     """The config of a run.
 
     Raises:
-        DamagedFile: it is not YAML, or has no mapping under "identity".
+        DamagedFile: it cannot be read, is not what its hash promises, is no YAML, or has no mapping under "identity".
     """
     try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DamagedFile(f"{file} is not YAML ({str(error).splitlines()[0]}); restore it or use another run=PATH") from error
+        raw = file.read_bytes()
+        head, _, rest = raw.partition(b"\n")
+        if raw.startswith(b"#") and head.decode() != HEAD + hashlib.sha256(rest).hexdigest():
+            raise DamagedFile(f"{file} does not match its checksum; {AGAIN}")
+        config = yaml.safe_load(raw.decode())
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise DamagedFile(f"{file} is not YAML ({(str(error).splitlines() or [''])[0]}); {AGAIN}") from error
+    except DamagedFile:
+        raise
+    except OSError as error:
+        raise DamagedFile(f"{file} cannot be read ({error.strerror or error}); {AGAIN}") from error
     if not isinstance(config, dict) or not isinstance(config.get("identity"), dict):
-        raise DamagedFile(f'{file} has no mapping under "identity"; restore it or use another run=PATH')
+        raise DamagedFile(f'{file} has no mapping under "identity"; {AGAIN}')
     return config
 
 
 def write_config(file: Path, config: Mapping[str, Any]) -> None:
-    """Write a config as YAML, whole or not at all."""
+    """Write a config as YAML under its hash, whole or not at all."""
+    text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).encode()
     with written_whole(file) as aside:
-        aside.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
+        aside.write_bytes(f"{HEAD}{hashlib.sha256(text).hexdigest()}\n".encode() + text)
 
 
 def refuse_another_run(path: Path, held: dict[str, Any], given: dict[str, Any]) -> None:
@@ -58,18 +73,18 @@ def refuse_another_run(path: Path, held: dict[str, Any], given: dict[str, Any]) 
         RunMismatch: another identity, or another policy under a name that the run already has; one line with the first key
             that differs.
     """
-    found = _difference("", held["identity"], given["identity"]) or _policy_difference(held.get("policies"), given.get("policies"))
+    found = difference("", held["identity"], given["identity"]) or _policy_difference(held.get("policies"), given.get("policies"))
     if found:
         key, old, new = found
-        raise RunMismatch(f"given {key} {_shown(new)}, but {path} was made with {_shown(old)}; use another run=PATH or the same value")
+        raise RunMismatch(f"given {key} {shown(new)}, but {path} was made with {shown(old)}; use another run=PATH or the same value")
 
 
-def _difference(prefix: str, held: Any, given: Any) -> tuple[str, Any, Any] | None:
-    """The first key, dotted, at which two configs differ, with both values."""
+def difference(prefix: str, held: Any, given: Any) -> tuple[str, Any, Any] | None:
+    """The first key, dotted, at which two configs differ, with both values: MISSING where one has none."""
     if not (isinstance(held, dict) and isinstance(given, dict)):
         return None if held == given else (prefix, held, given)
     for key in dict.fromkeys([*held, *given]):
-        found = _difference(f"{prefix}.{key}".lstrip("."), held.get(key, MISSING), given.get(key, MISSING))
+        found = difference(f"{prefix}.{key}".lstrip("."), held.get(key, MISSING), given.get(key, MISSING))
         if found:
             return found
     return None
@@ -79,10 +94,11 @@ def _policy_difference(held: Any, given: Any) -> tuple[str, Any, Any] | None:
     if not (isinstance(held, dict) and isinstance(given, dict)):
         return None
     shared = [name for name in held if name in given]
-    return _difference("policies", {name: held[name] for name in shared}, {name: given[name] for name in shared})
+    return difference("policies", {name: held[name] for name in shared}, {name: given[name] for name in shared})
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value of a config for an error line."""
     return "nothing" if value is MISSING else json.dumps(value)
 
 

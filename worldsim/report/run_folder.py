@@ -4,29 +4,51 @@ NAME/config.yaml                  identity (what the episodes depend on) and fre
      episodes/<episode id>.h5     whole or absent
      verdicts/<verifier>.jsonl    one line per judged episode, appended
      timings.jsonl                one line per session of work
-     quarantine/                  damaged episode files, kept and never counted
-     .lock                        held by the one process that writes
+     quarantine/                  damaged episodes and lines, kept and never counted
+     .lock .owner-*.json          who writes, one process at a time
+
+Everything carries a checksum; an episode also its own id and the digest of the run's identity. What older versions wrote is read as it is.
 """
 
-import fcntl
 import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, unquote
 
-from worldsim.data.trajectory_file import read_trajectory, write_trajectory
+from worldsim.data.files import digest_of, sweep
+from worldsim.data.trajectory_file import read_about, read_trajectory, write_trajectory
 from worldsim.errors import DamagedFile, InvalidInput, UnknownName, WorldsimError
-from worldsim.report.json_lines import append_rows, read_rows
+from worldsim.report.json_lines import append_rows, put_aside_damaged, read_rows
+from worldsim.report.line_forms import is_session, is_verdict
 from worldsim.report.run_config import merged, plain, read_config, refuse_another_run, write_config
+from worldsim.report.run_lock import RunLock
 from worldsim.types import Trajectory, Verdict
 
 CONFIG = "config.yaml"
+TIMINGS = "timings.jsonl"
 WORLDS = ("imagined", "truth")
+PEOPLE = "human:"  # verdicts of a name that begins so are labels, which nobody can make again
+WRITTEN = ("", "episodes", "verdicts", "calibration", "report", "report/videos")  # folders that hold files being written, if a process died
+AGAIN = "the command that began the run, typed again, puts that aside"
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class About:
+    """What an episode file says beside its frames. `fault` says how its world or policy broke, if it did; `rate_hz` how often it acted."""
+
+    episode: str
+    policy: str
+    world: str
+    start: str
+    seed: int
+    fault: str = ""
+    rate_hz: float | None = None
 
 
 class RunFolder:
@@ -42,7 +64,9 @@ class RunFolder:
         if not (self.path / CONFIG).is_file():
             raise UnknownName(f"{self.path} is no run folder (it has no config.yaml); make one with: worldsim evaluate run={self.path}")
         self.config: dict[str, Any] = read_config(self.path / CONFIG)
-        self._lock: int | None = None
+        self._made_by = digest_of(self.config["identity"])
+        self._read: dict[str, tuple[tuple[int, int, int], About]] = {}  # by episode: the file that was read, and what it says
+        self._lock: RunLock | None = None
 
     @classmethod
     def open(cls, path: str | os.PathLike, config: Mapping[str, Any]) -> Self:
@@ -57,12 +81,16 @@ class RunFolder:
 
         Raises:
             RunMismatch: the folder holds another identity; the line names the first key that differs.
-            WorldsimError: another process has the run open.
+            WorldsimError: another process has the run open, or nothing can be written there.
+            DamagedFile: its config.yaml is damaged.
             InvalidInput: a config without an identity, or with a value that is not JSON.
         """
         path, given = Path(path), plain(config)
-        path.mkdir(parents=True, exist_ok=True)
-        lock = _locked(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = RunLock(path)
+        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+            raise WorldsimError(f"cannot write to {path} ({error.strerror}); use another run=PATH") from error
         try:
             file = path / CONFIG
             if file.exists():
@@ -72,15 +100,17 @@ class RunFolder:
             write_config(file, given)
             run = cls(path)
         except BaseException:
-            os.close(lock)
+            lock.release()
             raise
         run._lock = lock
+        for folder in WRITTEN:
+            sweep(path / folder)
         return run
 
     def close(self) -> None:
         """Let another process write to the run."""
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
 
     def __enter__(self) -> Self:
@@ -122,29 +152,70 @@ class RunFolder:
             raise InvalidInput(
                 f'episode {episode} needs metadata "policy" and "world" ({" or ".join(WORLDS)}), got {dict(trajectory.metadata)}'
             )
-        write_trajectory(self.episode_path(episode), trajectory)
+        self._may_write()
+        known = {"episode": episode, "run": self._made_by}
+        write_trajectory(self.episode_path(episode), replace(trajectory, metadata={**trajectory.metadata, **known}))
 
     def episode(self, episode: str) -> Trajectory:
         """One episode by id.
 
         Raises:
-            DamagedFile: it is missing or not what its checksum promises.
+            DamagedFile: it is missing, not what its checksum promises, or another episode than its name says.
         """
-        return read_trajectory(self.episode_path(episode))
+        trajectory = read_trajectory(self.episode_path(episode))
+        return replace(trajectory, metadata=self._own(episode, trajectory.metadata))
+
+    def about(self, episode: str) -> About:
+        """What one episode says of itself, its checksum checked, without decoding a frame. Read again only if the file has changed.
+
+        Raises:
+            DamagedFile: as `episode`.
+        """
+        path = self.episode_path(episode)
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise DamagedFile(f"{path} cannot be read ({error.strerror})") from error
+        version = (found.st_mtime_ns, found.st_size, found.st_ino)
+        if self._read.get(episode, (None,))[0] != version:
+            about = read_about(path)
+            metadata = self._own(episode, about["metadata"])
+            try:
+                who = (metadata["policy"], metadata["world"])
+            except KeyError as error:
+                raise DamagedFile(f"{path} does not say which policy acted in which world") from error
+            fault, rate_hz = metadata.get("fault", ""), metadata.get("fps")
+            self._read[episode] = version, About(episode, *who, about["start_id"], about["seed"], fault, rate_hz)
+        return self._read[episode][1]
+
+    def _own(self, episode: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """The metadata as it was given; a file under another's name or of another run is refused, and older ones do not say."""
+        if metadata.get("episode", episode) != episode:
+            raise DamagedFile(f"{self.episode_path(episode)} holds episode {metadata['episode']}")
+        if metadata.get("run", self._made_by) != self._made_by:
+            raise DamagedFile(f"{self.episode_path(episode)} was made by a run of another identity than config.yaml has")
+        return {key: value for key, value in metadata.items() if key not in ("episode", "run")}
 
     def episodes(self) -> Iterator[tuple[str, Trajectory]]:
         """Every sound episode with its id, sorted by id, one in memory at a time. Damaged files go to quarantine/ with a warning."""
+        return ((episode, trajectory) for episode, trajectory in self._sound(self.episode))
+
+    def abouts(self) -> Iterator[About]:
+        """What every sound episode says of itself, as `episodes`, in a small part of the time."""
+        return (about for _, about in self._sound(self.about))
+
+    def _sound(self, read: Any) -> Iterator[tuple[str, Any]]:
         for episode in self.episode_ids():
             try:
-                trajectory = self.episode(episode)
+                found = read(episode)
             except DamagedFile as error:
                 self._quarantine(episode, error)
             else:
-                yield episode, trajectory
+                yield episode, found
 
     def put_aside_broken(self) -> int:
         """Move the episodes that broke off to quarantine/, so that they are played again; how many there were."""
-        broken = [episode for episode, trajectory in self.episodes() if "fault" in trajectory.metadata]
+        broken = [about.episode for about in self.abouts() if about.fault]
         for episode in broken:
             self._put_aside(episode)
         return len(broken)
@@ -164,18 +235,40 @@ class RunFolder:
 
     def add_verdicts(self, verifier: str, verdicts: Mapping[str, Verdict]) -> None:
         """Append verdicts by episode id; they are on disk when this returns."""
+        self._may_write()
         rows = [{"episode": id, "score": v.score, "reason": v.reason, "details": dict(v.details)} for id, v in verdicts.items()]
-        append_rows(self._verdict_path(verifier), rows)
+        append_rows(self.verdict_path(verifier), rows)
 
     def verdicts(self, verifier: str) -> dict[str, Verdict]:
-        """What this verifier said, by episode id; its last word where it spoke twice, empty where it never spoke."""
-        return {row["episode"]: Verdict(row["score"], row["reason"], row["details"]) for row in read_rows(self._verdict_path(verifier))}
+        """What this verifier said, by episode id; its last word where it spoke twice, empty where it never spoke.
+
+        Raises:
+            DamagedFile: a damaged line.
+        """
+        label = f"worldsim label run={self.path} rater={verifier.removeprefix(PEOPLE)}, begun once, puts that aside"
+        rows = read_rows(self.verdict_path(verifier), is_verdict, label if verifier.startswith(PEOPLE) else AGAIN)
+        return {row["episode"]: Verdict(row["score"], row["reason"], row["details"]) for row in rows}
+
+    def put_aside_damaged(self, *verifiers: str) -> int:
+        """Move damaged lines to quarantine/: those of these verifiers, or of all whose verdicts can be made again, and of the timings.
+
+        What was judged there is then unjudged. Returns how many lines there were.
+        """
+        chosen = verifiers or [name for name in self.verifiers() if not name.startswith(PEOPLE)]
+        files = [(self.verdict_path(name), is_verdict) for name in chosen]
+        files += [] if verifiers else [(self.path / TIMINGS, is_session)]
+        counts = {file: put_aside_damaged(file, self.path / "quarantine" / file.name, form) for file, form in files}
+        for file, count in counts.items():
+            if count:
+                log.warning("moved %d damaged line(s) of %s to quarantine/", count, file)
+        return sum(counts.values())
 
     def verifiers(self) -> list[str]:
         """The names of all verifiers that have spoken, sorted."""
         return sorted(unquote(path.stem) for path in (self.path / "verdicts").glob("[!.]*.jsonl"))
 
-    def _verdict_path(self, verifier: str) -> Path:
+    def verdict_path(self, verifier: str) -> Path:
+        """Where the verdicts of this verifier lie, or would lie."""
         return self.path / "verdicts" / f"{quote(verifier, safe='')}.jsonl"  # a verifier may be named by its path
 
     def add_throughput(self, seconds: Mapping[str, float], *, rollouts: int, frames: int, lanes: int | None = None) -> None:
@@ -184,19 +277,17 @@ class RunFolder:
         `lanes` is the most of them that were in one call of the world model, as it was at the end.
         """
         row = {"seconds": dict(seconds), "rollouts": rollouts, "frames": frames, "lanes": lanes}
-        append_rows(self.path / "timings.jsonl", [row])
+        self._may_write()
+        append_rows(self.path / TIMINGS, [row])
 
     def throughput(self) -> list[dict[str, Any]]:
-        """The sessions in order: `{"seconds": {part: seconds}, "rollouts": n, "frames": n, "lanes": n or None}`."""
-        return read_rows(self.path / "timings.jsonl")
+        """The sessions in order: `{"seconds": {part: seconds}, "rollouts": n, "frames": n, "lanes": n or None}`.
 
+        Raises:
+            DamagedFile: a damaged line.
+        """
+        return read_rows(self.path / TIMINGS, is_session, AGAIN)
 
-def _locked(path: Path) -> int:
-    """A descriptor that holds the run's lock; the system lets go of it when the process ends, however it ends."""
-    descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise WorldsimError(f"another process is writing to {path}; wait for it to end or use another run=PATH") from error
-    return descriptor
+    def _may_write(self) -> None:
+        if self._lock is not None:
+            self._lock.check()

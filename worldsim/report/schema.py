@@ -1,9 +1,16 @@
-"""The published shape of results.json, as JSON Schema (draft 2020-12). Computes nothing."""
+"""The published shape of results.json, as JSON Schema (draft 2020-12), and the files it is published in. Computes nothing.
 
+schemas/ holds one file per version, those of older versions as they were; the newest is written by `python -m worldsim.report.schema`.
+"""
+
+from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 2
-READABLE = (1, 2)  # of another version only what both have is read: 2 adds calibration, corrected rates, judges and the probe
+from worldsim.data.files import write_json
+from worldsim.report.open_loop import open_loop_schema
+
+SCHEMA_VERSION = 3
+SCHEMAS = Path(__file__).parent / "schemas"
 
 NUMBER, INTEGER, TEXT, FLAG, ANY_OBJECT = ({"type": kind} for kind in ("number", "integer", "string", "boolean", "object"))
 COUNT = {"type": "integer", "minimum": 0}
@@ -13,7 +20,7 @@ INTERVAL = {"type": ["array", "null"], "items": NUMBER, "minItems": 2, "maxItems
 
 def results_schema() -> dict[str, Any]:
     """The JSON Schema of results.json; `schema_version` rises whenever a reader of the old form would break."""
-    return {
+    schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "worldsim results",
         **_object(
@@ -36,10 +43,13 @@ def results_schema() -> dict[str, Any]:
             calibration=_nullable(_calibration()),
             judges={"type": "array", "items": _judge()},
             probe=_nullable(_probe()),
-            open_loop=_nullable(ANY_OBJECT),
+            open_loop=_nullable(open_loop_schema()),
             quarantined={"type": "array", "items": TEXT},
+            sha256=TEXT,
         ),
     }
+    schema["required"].remove("sha256")  # the hash of the rest: of the file, not of the results
+    return schema
 
 
 def _policy() -> dict[str, Any]:
@@ -77,7 +87,16 @@ def _agreement() -> dict[str, Any]:
         missed=COUNT,
         intervals=_object(**dict.fromkeys(names, INTERVAL)),
         noise_ceiling=_nullable(_object(pearson=band, mmrv=band)),
+        line=_nullable(_object(slope=NUMBER, intercept=NUMBER)),
+        trial_layer=_nullable({"type": "object", "additionalProperties": band}),
+        policy_layer=_nullable(_policy_layer()),
     )
+
+
+def _policy_layer() -> dict[str, Any]:
+    permutation = _object(p_value=NUMBER, hits=COUNT, orders=COUNT, exact=FLAG)
+    drop_one = _nullable(_object(low=NUMBER, high=NUMBER, without=TEXT))
+    return _object(pearson_interval=INTERVAL, permutation=permutation, drop_one=drop_one)
 
 
 def _calibration() -> dict[str, Any]:
@@ -130,3 +149,12 @@ def _object(**properties: dict[str, Any]) -> dict[str, Any]:
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, "type": [schema["type"], "null"]}
+
+
+def schema_file(version: int) -> Path:
+    """Where the schema of a version is published with the package."""
+    return SCHEMAS / f"results.{version}.schema.json"
+
+
+if __name__ == "__main__":
+    write_json(schema_file(SCHEMA_VERSION), results_schema())

@@ -80,19 +80,38 @@ def agreement_table(results: dict[str, Any]) -> Table:
 
 
 def open_loop_table(results: dict[str, Any]) -> Table:
-    """How close imagined frames stay to recorded ones when the recorded actions are replayed, beside copying the last frame.
+    """How close imagined frames stay to recorded ones when the recorded actions are replayed, beside copying the last real frame.
 
     A long horizon is thinned out evenly; its last step always stays.
     """
     block = results["open_loop"]
-    table = Table(title=f"Open loop, {block['episodes']} recordings", box=box.SIMPLE_HEAD)
-    for heading in ("step", "PSNR (dB)", "copying (dB)"):
-        table.add_column(heading, justify="right")
-    rows = list(zip(block["steps"], block["psnr"], block["copy_psnr"], strict=True))
+    table = Table(
+        title=f"Open loop, {block['episodes']} episodes",
+        box=box.SIMPLE_HEAD,
+        caption=plain(_open_loop_caption(block)),
+        caption_justify="left",
+    )
+    for heading in ("step", "PSNR (dB)", "95% interval", "copying (dB)", "95% interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    columns = [block[key] for key in ("steps", "psnr", "copy_psnr")]
+    spans = [block.get(f"{key}_interval") or [None] * len(block["steps"]) for key in ("psnr", "copy_psnr")]
+    rows = list(zip(*columns, *spans, strict=True))
     stride = max(1, -(-len(rows) // LONGEST))
-    for step, psnr, copy in rows[(len(rows) - 1) % stride :: stride]:
-        table.add_row(str(step), number(psnr, 2), number(copy, 2))
+    for step, psnr, copy, psnr_span, copy_span in rows[(len(rows) - 1) % stride :: stride]:
+        table.add_row(str(step), number(psnr, 2), plain(span(psnr_span, 2)), number(copy, 2), plain(span(copy_span, 2)))
     return table
+
+
+def _open_loop_caption(block: dict[str, Any]) -> str:
+    """Whose actions they were, and whether the judge sees the same outcome in what was made of them."""
+    lines = [f"Actions of: {block['data']}." if block.get("data") else ""]
+    if agreement := block.get("success_agreement"):
+        share = span([agreement["low"], agreement["high"]]) if agreement["scored"] else ""
+        lines.append(
+            f"{agreement['verifier']} reads the true outcome off {agreement['agree']} of {agreement['scored']} last frames {share}".strip()
+            + "."
+        )
+    return "\n".join(line for line in lines if line)
 
 
 def ceiling_text(agreement: dict[str, Any], key: str) -> str:

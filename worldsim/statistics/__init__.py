@@ -15,6 +15,8 @@ from worldsim.statistics.agreement import (
     spearman,
     top1_correct,
 )
+from worldsim.statistics.anytime import anytime_interval
+from worldsim.statistics.betting import betting_interval
 from worldsim.statistics.comparison import compact_letters, holm, mcnemar_exact
 from worldsim.statistics.correction import (
     Corrected,
@@ -25,7 +27,31 @@ from worldsim.statistics.correction import (
     judge_rates_by_verdict,
 )
 from worldsim.statistics.few_policies import PermutationTest, drop_one, fisher_z_interval, permutation_test
-from worldsim.statistics.intervals import Interval, clopper_pearson_interval, jeffreys_interval, student_interval, wilson_interval
+from worldsim.statistics.intervals import (
+    Interval,
+    clopper_pearson_interval,
+    jeffreys_interval,
+    posterior_interval,
+    student_interval,
+    wilson_interval,
+)
+from worldsim.statistics.line import Line, regression_line
+from worldsim.statistics.planning import (
+    MoreTrials,
+    power_of_difference,
+    trials_for_difference,
+    trials_for_width,
+    what_more_trials_buy,
+    width_after,
+)
+from worldsim.statistics.prediction_powered import (
+    Estimate,
+    control_variate_rate,
+    prediction_powered_bounds,
+    prediction_powered_rate,
+    prediction_powered_wilson,
+    real_trials_saved,
+)
 from worldsim.statistics.probabilities import (
     AbstentionBand,
     calibration_error,
@@ -40,36 +66,49 @@ from worldsim.statistics.published import lattice_count, mmrv_bound
 from worldsim.statistics.raters import Kappa, cohen_kappa, krippendorff_alpha
 from worldsim.statistics.reliability import Bin, Reliability, reliability
 from worldsim.statistics.same_rate import KruskalWallis, kruskal_wallis
+from worldsim.statistics.sequential import Advice, SequentialComparison
+from worldsim.statistics.shared_starts import Difference, paired_bootstrap
+from worldsim.statistics.trial_layer import trial_layer
+from worldsim.statistics.two_policies import barnard, boschloo, newcombe_interval, probability_better
 
 __all__ = [
-    "probability_of",
-    "fit_temperature",
-    "log_loss",
-    "choose_threshold",
-    "choose_band",
-    "centred",
-    "calibration_error",
     "AbstentionBand",
+    "Advice",
     "Band",
     "Bin",
     "Corrected",
+    "Difference",
+    "Estimate",
     "Interval",
     "JudgeRates",
     "Kappa",
     "KruskalWallis",
     "Labelled",
+    "Line",
+    "MoreTrials",
     "NoiseCeiling",
     "PermutationTest",
     "Reliability",
+    "SequentialComparison",
     "agreement_intervals",
+    "anytime_interval",
+    "barnard",
+    "betting_interval",
     "bias",
+    "boschloo",
+    "calibration_error",
+    "centred",
+    "choose_band",
+    "choose_threshold",
     "clopper_pearson_interval",
     "cohen_kappa",
     "compact_letters",
+    "control_variate_rate",
     "corrected_rate",
     "corrected_rate_by_verdict",
     "drop_one",
     "fisher_z_interval",
+    "fit_temperature",
     "holm",
     "jeffreys_interval",
     "judge_rates_by_verdict",
@@ -77,18 +116,35 @@ __all__ = [
     "krippendorff_alpha",
     "kruskal_wallis",
     "lattice_count",
+    "log_loss",
     "mcnemar_exact",
     "mean_absolute_error",
     "mmrv",
     "mmrv_bound",
+    "newcombe_interval",
     "noise_ceiling",
+    "paired_bootstrap",
     "pearson",
     "permutation_test",
     "phi",
+    "posterior_interval",
+    "power_of_difference",
+    "prediction_powered_bounds",
+    "prediction_powered_rate",
+    "prediction_powered_wilson",
+    "probability_better",
+    "probability_of",
+    "real_trials_saved",
+    "regression_line",
     "regret",
     "reliability",
     "spearman",
     "student_interval",
     "top1_correct",
+    "trial_layer",
+    "trials_for_difference",
+    "trials_for_width",
+    "what_more_trials_buy",
+    "width_after",
     "wilson_interval",
 ]

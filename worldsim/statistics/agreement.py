@@ -20,7 +20,7 @@ GAPS = ("real", "sim")
 
 
 class Band(NamedTuple):
-    """A median with the 5th and the 95th percentile."""
+    """A median between two percentiles: the 5th and the 95th unless a level is named."""
 
     median: float
     low: float
@@ -43,7 +43,7 @@ def pearson(*, simulated: Sequence[float], real: Sequence[float]) -> float:
     Raises:
         InvalidInput: fewer than two policies, sides of different length, or a NaN.
     """
-    return float(_pearson(*_rates(simulated, real)))
+    return float(pearson_of(*checked_rates(simulated, real)))
 
 
 def spearman(*, simulated: Sequence[float], real: Sequence[float]) -> float:
@@ -52,8 +52,8 @@ def spearman(*, simulated: Sequence[float], real: Sequence[float]) -> float:
     Raises:
         InvalidInput: as `pearson`.
     """
-    simulated, real = _rates(simulated, real)
-    return float(_pearson(rankdata(simulated), rankdata(real)))
+    simulated, real = checked_rates(simulated, real)
+    return float(pearson_of(rankdata(simulated), rankdata(real)))
 
 
 def kendall(*, simulated: Sequence[float], real: Sequence[float]) -> float:
@@ -62,7 +62,7 @@ def kendall(*, simulated: Sequence[float], real: Sequence[float]) -> float:
     Raises:
         InvalidInput: as `pearson`.
     """
-    simulated, real = _rates(simulated, real)
+    simulated, real = checked_rates(simulated, real)
     return float(np.nan_to_num(kendalltau(simulated, real).statistic))
 
 
@@ -85,24 +85,24 @@ def mmrv(*, simulated: Sequence[float], real: Sequence[float], tie_rule: str = "
     for option, known in ((tie_rule, TIE_RULES), (gap, GAPS)):
         if option not in known:
             raise InvalidInput(f'unknown MMRV convention "{option}"; {did_you_mean(option, known)}')
-    return float(_mmrv(*_rates(simulated, real), tie_rule=tie_rule, gap=gap))
+    return float(mmrv_of(*checked_rates(simulated, real), tie_rule=tie_rule, gap=gap))
 
 
 def mean_absolute_error(*, simulated: Sequence[float], real: Sequence[float]) -> float:
     """Mean distance between simulated and real rate."""
-    simulated, real = _rates(simulated, real, fewest=1)
+    simulated, real = checked_rates(simulated, real, fewest=1)
     return float(np.mean(np.abs(simulated - real)))
 
 
 def bias(*, simulated: Sequence[float], real: Sequence[float]) -> float:
     """Mean of simulated minus real rate: above 0 the simulator is too lenient."""
-    simulated, real = _rates(simulated, real, fewest=1)
+    simulated, real = checked_rates(simulated, real, fewest=1)
     return float(np.mean(simulated - real))
 
 
 def regret(*, simulated: Sequence[float], real: Sequence[float]) -> float:
     """Real rate lost by taking the policy that the simulator ranks first; the mean over those it ties at the top."""
-    simulated, real = _rates(simulated, real, fewest=1)
+    simulated, real = checked_rates(simulated, real, fewest=1)
     return float(np.mean(real.max() - real[simulated == simulated.max()]))
 
 
@@ -143,7 +143,7 @@ def noise_ceiling(
     Raises:
         InvalidInput: fewer than two rates, a rate outside [0, 1], or a trial count below 1.
     """
-    rates, _ = _rates(rates, rates)
+    rates, _ = checked_rates(rates, rates)
     sides = [np.broadcast_to(np.asarray(trials, dtype=int), rates.shape) for trials in (simulated_trials, real_trials)]
     if min(rates.min(), 1 - rates.max()) < 0 or np.min(sides) < 1:
         raise InvalidInput(
@@ -151,7 +151,7 @@ def noise_ceiling(
         )
     generator = np.random.default_rng(seed)
     simulated, real = (generator.binomial(trials, rates, size=(draws, len(rates))) / trials for trials in sides)  # [D, P]
-    return NoiseCeiling(_band(_pearson(simulated, real)), _band(_mmrv(simulated, real)))
+    return NoiseCeiling(_band(pearson_of(simulated, real)), _band(mmrv_of(simulated, real)))
 
 
 def agreement_intervals(
@@ -185,8 +185,8 @@ def agreement_intervals(
     sim, truth, least = sim[known], truth[known], draws / 2
     several = slice(None) if simulated.shape[0] > 1 else slice(0)
     values = {
-        "pearson": _pearson(sim[several], truth[several]),
-        "mmrv": _mmrv(sim[several], truth[several]),
+        "pearson": pearson_of(sim[several], truth[several]),
+        "mmrv": mmrv_of(sim[several], truth[several]),
         "bias": np.mean(sim - truth, axis=1),
         "mean_absolute_error": np.mean(np.abs(sim - truth), axis=1),
         "phi": _phi(_contingency(simulated, real).sum(axis=1) @ weights.T),  # [4, P, S] -> [4, S] -> [4, D]
@@ -194,7 +194,12 @@ def agreement_intervals(
     return {name: _percentiles(value[np.isfinite(value)], level, least) for name, value in values.items()}
 
 
-def _rates(simulated: Sequence[float], real: Sequence[float], fewest: int = 2) -> tuple[np.ndarray, np.ndarray]:
+def checked_rates(simulated: Sequence[float], real: Sequence[float], fewest: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """Both columns of rates as arrays `[P]`.
+
+    Raises:
+        InvalidInput: not one finite rate per policy on both sides, or fewer policies than `fewest`.
+    """
     simulated, real = np.asarray(simulated, dtype=float), np.asarray(real, dtype=float)
     if simulated.ndim != 1 or simulated.shape != real.shape or len(real) < fewest or not np.isfinite(simulated + real).all():
         shapes = f"{list(simulated.shape)} and {list(real.shape)}"
@@ -214,7 +219,7 @@ def _outcomes(simulated: Sequence[float], real: Sequence[float], axes: int) -> t
     return simulated, real
 
 
-def _pearson(simulated: np.ndarray, real: np.ndarray) -> np.ndarray:
+def pearson_of(simulated: np.ndarray, real: np.ndarray) -> np.ndarray:
     """Correlation along the last axis: `[..., P]` to `[...]`."""
     s, r = _centred(simulated), _centred(real)
     value = np.sum(s * r, axis=-1) / (np.sqrt(np.sum(s * s, axis=-1) * np.sum(r * r, axis=-1)) + EPSILON)
@@ -227,7 +232,7 @@ def _centred(rates: np.ndarray) -> np.ndarray:
     return np.where(constant, 0.0, rates - rates.mean(axis=-1, keepdims=True))
 
 
-def _mmrv(simulated: np.ndarray, real: np.ndarray, tie_rule: str = "strict_gt", gap: str = "real") -> np.ndarray:
+def mmrv_of(simulated: np.ndarray, real: np.ndarray, tie_rule: str = "strict_gt", gap: str = "real") -> np.ndarray:
     """MMRV along the last axis: `[..., P]` to `[...]`."""
     s, r = (side[..., :, None] - side[..., None, :] for side in (simulated, real))  # [..., P, P], row i less column j
     disagree = {

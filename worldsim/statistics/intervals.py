@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import beta, norm, t
 
 from worldsim.errors import InvalidInput
+from worldsim.statistics.checks import check_counts, check_level
 
 
 class Interval(NamedTuple):
@@ -16,13 +17,13 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Interval:
+def wilson_interval(successes: float, trials: float, level: float = 0.95) -> Interval:
     """Wilson's score interval: the rates that a normal test of size 1 - level does not reject. The default in every table.
 
     Centre `(p + z^2/2n) / (1 + z^2/n)`, half width `z / (1 + z^2/n) * sqrt(p(1-p)/n + z^2/4n^2)` (Wilson 1927).
 
     Args:
-        successes: between 0 and `trials`.
+        successes: between 0 and `trials`; need not be whole, so that a rate at an effective number of trials has one too.
         trials: at least 1.
         level: confidence level, inside (0, 1).
 
@@ -65,6 +66,19 @@ def jeffreys_interval(successes: int, trials: int, level: float = 0.95) -> Inter
     return Interval(low, high)
 
 
+def posterior_interval(successes: int, trials: int, level: float = 0.95) -> Interval:
+    """The central interval of the posterior under a uniform prior: quantiles of Beta(k+1, n-k+1). What the violins of a report show.
+
+    With 0 or all successes it leaves out the observed rate itself.
+
+    Raises:
+        InvalidInput: counts or a level out of range.
+    """
+    tail = _tail(successes, trials, level)
+    shape = successes + 1, trials - successes + 1
+    return Interval(float(beta.ppf(tail, *shape)), float(beta.isf(tail, *shape)))
+
+
 def student_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """Student's interval for the mean of a few independent values, such as one per training seed: mean plus or minus t * sd / sqrt(n).
 
@@ -73,16 +87,13 @@ def student_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """
     if len(values) < 2:
         raise InvalidInput(f"an interval needs at least 2 values, got {len(values)}")
-    if not 0 < level < 1:
-        raise InvalidInput(f"level is {level}, expected a number between 0 and 1 such as 0.95")
+    check_level(level)
     mean, half = float(np.mean(values)), float(np.std(values, ddof=1) / len(values) ** 0.5 * t.isf((1 - level) / 2, len(values) - 1))
     return Interval(mean - half, mean + half)
 
 
-def _tail(successes: int, trials: int, level: float) -> float:
+def _tail(successes: float, trials: float, level: float) -> float:
     """The probability left in each tail, once the arguments are known to make sense."""
-    if not (trials >= 1 and 0 <= successes <= trials):
-        raise InvalidInput(f"{successes} successes of {trials} trials is no rate; give 0 <= successes <= trials with at least one trial")
-    if not 0 < level < 1:
-        raise InvalidInput(f"level is {level}, expected a number between 0 and 1 such as 0.95")
+    check_counts(successes, trials)
+    check_level(level)
     return (1 - level) / 2

@@ -12,6 +12,13 @@ from worldsim.errors import DamagedFile, UnknownName
 from worldsim.registry import did_you_mean
 from worldsim.statistics import lattice_count
 
+KINDS = {
+    "task": "a task of its own",
+    "part": "a part of another table's average",
+    "average": "an average over tasks",
+    "partial": "partial success, such as a grasp",
+}
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -32,11 +39,13 @@ class Reference:
         real: measured on the robot.
         simulated: measured in the published simulator, by setting (vm, va, world_model).
         simulated_only: rates of policies without a real counterpart, by setting; of no use for any agreement.
-        recipe: what was averaged to get these rates.
+        recipe: what was averaged to get these rates, or "one task"; after a semicolon, what else these are.
         settings: what each setting means.
         protocol: control rate in Hz, horizon in steps, ...
         notes: known quirks.
         source: where the numbers were read.
+        rule: success at the "last_step" or "ever"; empty where the source does not say.
+        kind: one of `KINDS`.
     """
 
     name: str
@@ -49,11 +58,19 @@ class Reference:
     protocol: Mapping[str, float]
     notes: tuple[str, ...]
     source: str
+    rule: str = ""
+    kind: str = "task"
 
 
 def reference_names() -> list[str]:
     """The names of all references that come with worldsim, sorted."""
     return sorted(_tables())
+
+
+def family_names(prefix: str) -> list[str]:
+    """The references whose name begins with these whole parts, as `simpler` or `simpler:google_robot`, in the order of their file."""
+    stem = prefix.rstrip(":/")
+    return [name for name in _tables() if stem and name.startswith((f"{stem}:", f"{stem}/"))]
 
 
 def load_reference(name: str) -> Reference:
@@ -76,6 +93,8 @@ def parse_reference(name: str, family: Mapping[str, Any], table: Mapping[str, An
         DamagedFile: rates of another number than policies, or a rate that no count of the trials gives and that is not marked `off_grid`.
     """
     policies = tuple(family["policies"])
+    if table.get("kind", "task") not in KINDS:
+        raise DamagedFile(f"reference {name} is of kind {table['kind']}, expected {', '.join(KINDS)}")
     if "mean_of" in table:
         real, simulated = _mean([load_reference(family["family"] + part) for part in table["mean_of"]])
     else:
@@ -92,6 +111,8 @@ def parse_reference(name: str, family: Mapping[str, Any], table: Mapping[str, An
         protocol=table["protocol"],
         notes=(*table.get("notes", ()), *family.get("notes", ())),
         source=family["source"],
+        rule=family.get("rule", ""),
+        kind=table.get("kind", "task"),
     )
 
 
@@ -99,7 +120,7 @@ def parse_reference(name: str, family: Mapping[str, Any], table: Mapping[str, An
 def _tables() -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     """Every table by its full name, with the file that it stands in."""
     found = {}
-    for file in files("worldsim.data.references").iterdir():
+    for file in sorted(files("worldsim.data.references").iterdir(), key=lambda file: file.name):
         if file.name.endswith(".yaml"):
             family = yaml.safe_load(file.read_text(encoding="utf-8"))
             found |= {family["family"] + short: (family, table) for short, table in family["tables"].items()}

@@ -1,0 +1,22 @@
+"""One line of what `worldsim doctor` found. Finds nothing itself."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the table. `state` is good, note (works without it) or bad; `fix` says what to type."""
+
+    what: str
+    found: str
+    state: str = "good"
+    fix: str = ""
+
+
+def size(count: float) -> str:
+    """A number of bytes in words."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
