@@ -48,7 +48,7 @@ class Source:
             trajectory = read_trajectory(path)
             start = trajectory.start_id or path.stem
             if folder != whole:
-                if trajectory.task_id == "drawer":
+                if trajectory.task_id in ("drawer", "drop"):
                     require_split(trajectory.seed, split)
                 yield start, trajectory
             elif hash_split(start, {"train": 1 - self.held_out, "validation": self.held_out}) == split:

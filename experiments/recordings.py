@@ -49,13 +49,13 @@ def read_split(data: Path, split: str, camera: str | None = None, limit: int | N
     if len(sizes := {trajectory.frames.shape[1:3] for trajectory in trajectories}) > 1:
         raise InvalidInput(f"the pictures below {data} are of several sizes, {sorted(sizes)}; import them with resize=64 or another size")
     for trajectory in trajectories:
-        if trajectory.task_id == "drawer":
+        if trajectory.task_id in ("drawer", "drop"):
             require_split(trajectory.seed, split)
     return trajectories
 
 
 def action_spec(data: Path) -> ActionSpec:
-    """What the recorded actions mean: the drawer's own, or what `worldsim import` found."""
+    """What the recorded actions mean: what `worldsim import` or `worldsim collect` found, else the drawer's own."""
     from worldsim.envs.drawer.physics import ACTION
 
     summary = data / "summary.json"

@@ -34,7 +34,8 @@ def run(config) -> None:
     policies(out)
     world_model(out, config)
     judge(out)
-    starts(out / "drawer.h5")
+    for name in ("drawer", "drop"):
+        starts(out / f"{name}.h5", name)
     if config.install:
         install(out)
 
@@ -75,20 +76,21 @@ def judge(out: Path) -> None:
     train_verifier.run(TrainVerifierConfig(data=str(out / "data"), out=str(out / "classifier"), **options))
 
 
-def starts(path: Path) -> None:
-    """The task's starts: first frames of the true world at evaluation seeds."""
+def starts(path: Path, name: str) -> None:
+    """A task's starts: first frames of the true world of that name at evaluation seeds."""
     from worldsim.data.splits import seed_of
     from worldsim.data.tasks import write_starts
-    from worldsim.envs.drawer.truth import HORIZON, INSTRUCTION, DrawerTruth
+    from worldsim.experiments.recorded_worlds import recorded_world
+    from worldsim.load import load_truth
     from worldsim.types import Start, Task
 
-    truth, found = DrawerTruth(), []
+    truth, world, found = load_truth(name), recorded_world(name), []
     for index in range(STARTS):
         seed = seed_of("evaluation", index)
         frame = truth.reset([Start(str(seed), np.zeros(0), seed)])
         found.append(Start(f"{seed:07d}", frame, seed))
     truth.close()
-    write_starts(path, Task("drawer", INSTRUCTION, HORIZON, tuple(found)))
+    write_starts(path, Task(name, world.instruction, world.horizon, tuple(found)))
 
 
 def install(out: Path) -> None:
@@ -103,4 +105,5 @@ def install(out: Path) -> None:
         source = out / "policies" / (f"panel-{steps}" if steps < 2000 else "panel")
         shutil.copytree(source, weights / "policies" / name, dirs_exist_ok=True, ignore=ignore)
     (weights / "tasks").mkdir(parents=True, exist_ok=True)
-    shutil.copy(out / "drawer.h5", weights / "tasks" / "drawer.h5")
+    for name in ("drawer.h5", "drop.h5"):
+        shutil.copy(out / name, weights / "tasks" / name)

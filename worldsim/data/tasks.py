@@ -1,4 +1,4 @@
-"""Tasks: what is asked, and where an episode begins. The shipped one begins at held-out drawer scenes; recordings make one too."""
+"""Tasks: what is asked, and where an episode begins. The shipped ones begin at held-out scenes; recordings make one too."""
 
 import hashlib
 import json
@@ -73,4 +73,18 @@ class DrawerTask:
 
     def build(self) -> Task:
         """Read the starts."""
-        return read_starts(Path(str(files("worldsim"))) / "weights" / "tasks" / "drawer.h5")
+        return _shipped("drawer")
+
+
+@TASKS.register("drop")
+@dataclass
+class DropTask:
+    """Let the ball fall and push it over the line, from held-out starts that ship with worldsim."""
+
+    def build(self) -> Task:
+        """Read the starts."""
+        return _shipped("drop")
+
+
+def _shipped(name: str) -> Task:
+    return read_starts(Path(str(files("worldsim"))) / "weights" / "tasks" / f"{name}.h5")

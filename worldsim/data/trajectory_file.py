@@ -27,7 +27,8 @@ def write_trajectory(path: str | os.PathLike, trajectory: Trajectory) -> None:
             file.create_dataset(f"views/{quote(name, safe='')}", data=view, compression="gzip", compression_opts=1)
         file["actions"] = trajectory.actions
         for name, values in trajectory.states.items():
-            file[f"states/{name}"] = np.asarray(values)
+            packed = {"compression": "gzip", "compression_opts": 1} if np.ndim(values) > 2 else {}  # maps, such as depth
+            file.create_dataset(f"states/{name}", data=np.asarray(values), **packed)
         file.attrs.update(
             format=FORMAT,
             task_id=trajectory.task_id,
