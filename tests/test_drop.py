@@ -16,7 +16,8 @@ from worldsim.envs.drop.physics import ACTION, LINE, RADIUS, DropPhysics, DropSt
 from worldsim.envs.drop.truth import HORIZON, DropTruth
 from worldsim.errors import InvalidInput, UnknownName
 from worldsim.experiments.collect import run as run_collect
-from worldsim.load import load_task
+from worldsim.load import load_task, load_verifier
+from worldsim.types import Trajectory
 
 LET_GO, STEP = np.array([1.0, 0.0]), 1 / ACTION.rate_hz
 
@@ -170,6 +171,14 @@ def test_the_shipped_starts_are_held_out_and_those_of_the_truth(truth):
     assert {split_of(start.seed) for start in task.starts} == {"evaluation"}
     shown = truth.reset(task.starts[:3]).astype(int)
     assert np.abs(shown - np.concatenate([start.frames for start in task.starts[:3]])).mean() < 1  # another OpenGL may shade otherwise
+
+
+def test_the_state_judge_knows_the_line():
+    def ended(miss: float, task: str = "drop") -> Trajectory:
+        return Trajectory(task, np.zeros((2, 4, 4, 3), np.uint8), np.zeros((1, 2)), states={"miss": np.array([-9.0, miss])})
+
+    verdicts = load_verifier("state").judge([ended(-0.01), ended(0.01), ended(-0.01, "other")])
+    assert [verdict.success for verdict in verdicts] == [True, False, None]
 
 
 @pytest.mark.slow

@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from worldsim.registry import VERIFIERS
 from worldsim.types import Trajectory, Verdict
 
+RULES = {"drop": ("miss", 0.0)}  # by task: the state that tells, and what it must lie below
+
 
 @VERIFIERS.register("state")
 @dataclass
 class StateVerifier:
-    """Success when the last value of `name` lies below `threshold` (metres for the drawer's opening)."""
+    """Success when the last value of `name` lies below `threshold` (metres for the drawer's opening).
+
+    An episode of a world that has no such state but a rule of its own (`RULES`) is judged by that.
+    """
 
     name: str = "opening"
     threshold: float = 0.02
@@ -24,7 +29,10 @@ class StateVerifier:
         return [self._judge(trajectory) for trajectory in trajectories]
 
     def _judge(self, trajectory: Trajectory) -> Verdict:
-        if self.name not in trajectory.states:
-            return Verdict(None, f'no true state "{self.name}" was recorded')
-        value = float(trajectory.states[self.name][-1])
-        return Verdict(float(value < self.threshold), f"{self.name} is {value:.3f} at the end", {self.name: value})
+        name, threshold = self.name, self.threshold
+        if name not in trajectory.states:
+            name, threshold = RULES.get(trajectory.task_id, (name, threshold))
+        if name not in trajectory.states:
+            return Verdict(None, f'no true state "{name}" was recorded')
+        value = float(trajectory.states[name][-1])
+        return Verdict(float(value < threshold), f"{name} is {value:.3f} at the end", {name: value})
