@@ -22,6 +22,7 @@ from worldsim.report.run_folder import RunFolder
 from worldsim.types import Trajectory
 
 INSTRUCTION = "push the square to the right"
+HASH = "ab" * 32
 SECRETS = ("secretpolicy", "otherpolicy", "imagined", "truth", "startsecret", "episodesecret", ".h5", "runsecret")
 
 
@@ -118,3 +119,12 @@ def served(
             server.stop()
             thread.join(20)
             assert not thread.is_alive()
+
+
+def label_many(path, rater, answers) -> None:
+    """Give one answer after another; processes of their own do this, so it stands in a module that they can import."""
+    run = RunFolder(path)
+    episodes = imagined(run)
+    with opened(run, rater) as ledger:
+        for number, answer in enumerate(answers):
+            ledger.add([Label(episodes[number % len(episodes)], rater, answer, HASH, order=number)])

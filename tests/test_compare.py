@@ -94,7 +94,7 @@ def test_a_run_beside_its_own_truth_says_what_its_results_say(run, compared):
         assert row["real"]["success_rate"] == policy["real"]["success_rate"]
         assert policy["name"] in printed
     assert "Unscored simulated episodes, in no rate: poor 1." in numbers["warnings"]
-    assert "31 pairs" in printed
+    assert "31 paired episodes: " in printed
 
 
 def test_the_same_trials_from_a_file_give_the_same_numbers(run, compared, tmp_path):

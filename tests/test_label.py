@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labelled import clip, config, give, imagined, make_run, served
+from labelled import HASH, clip, config, give, imagined, label_many, make_run, served
 from rich.console import Console
 
 from worldsim.errors import DamagedFile, InvalidInput, UnknownName, WorldsimError
@@ -28,8 +28,6 @@ from worldsim.labelling.transfer import export_labels, import_labels
 from worldsim.load import load_verifier
 from worldsim.report.printable import printable
 from worldsim.report.run_folder import RunFolder
-
-HASH = "ab" * 32
 
 
 @pytest.fixture
@@ -97,21 +95,13 @@ def test_a_name_in_other_capitals_is_refused(run):
         pass
 
 
-def _label_many(path, rater, answers):
-    run = RunFolder(path)
-    episodes = imagined(run)
-    with opened(run, rater) as ledger:
-        for number, answer in enumerate(answers):
-            ledger.add([Label(episodes[number % len(episodes)], rater, answer, HASH, order=number)])
-
-
 @pytest.mark.slow
 def test_raters_in_several_processes_lose_nothing_while_the_run_is_locked(run):
     """Four raters append 50 labels each at once; a writer of the run holds its lock all the while."""
     said = {f"rater {number}": "ynu"[number % 3] * 25 + "yn"[number % 2] * 25 for number in range(4)}
     context = multiprocessing.get_context("spawn")
     with RunFolder.open(run.path, config()):
-        processes = [context.Process(target=_label_many, args=(run.path, *each)) for each in said.items()]
+        processes = [context.Process(target=label_many, args=(run.path, *each)) for each in said.items()]
         for process in processes:
             process.start()
         for process in processes:

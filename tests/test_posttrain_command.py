@@ -67,6 +67,7 @@ def test_every_mode_makes_a_world_model_that_differs(tmp_path, parts, more):
     assert cli.main(words(parts, out, *more)) == 0
     before, after = (json.loads((folder / "config.json").read_text()) for folder in (parts[1], out))
     assert after["sha256"] != before["sha256"]
+    assert (after["network"].pop("encoder", None) is not None) == ("encoder=tiny" in more)
     assert after["network"] == before["network"]
     assert after["sampler"] == before["sampler"]
     assert after["leak"] == {"latents": 0.0, "levels": 0.0, "actions": 0.0}

@@ -214,7 +214,7 @@ def test_a_stated_line_goes_beside_what_the_run_says(run):
 
 def test_what_people_typed_stays_as_they_typed_it(run):
     (run.path / "checklist.yaml").write_text("rubric: yes\ntrials: 2026-13-45\nrate:\n")
-    known = {item.key for item in ITEMS} | {"rate"}
+    known = {key for key, *_ in ITEMS} | {"rate"}
     assert read_stated(run, known) == {"rubric": "yes", "trials": "2026-13-45"}
 
 
