@@ -4,16 +4,13 @@ A behaviour is a generator: it is sent the true state and yields an action [3] i
 the true world only.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
+from worldsim.envs.behaviours import Behaviour, State, chosen
 from worldsim.envs.drawer.physics import HANDLE_Y, HANDLE_Z, REACH, WORKSPACE
-from worldsim.errors import UnknownName
-from worldsim.registry import did_you_mean
 
-State = Mapping[str, np.ndarray]
-Behaviour = Generator[np.ndarray, State, None]
 PUSH_Y = WORKSPACE[1, 1]
 
 
@@ -133,10 +130,4 @@ def choose_behaviour(mix: str, rng: np.random.Generator) -> tuple[str, Behaviour
     Raises:
         UnknownName: no such mix; with the closest known name.
     """
-    if mix not in MIXES:
-        raise UnknownName(f'unknown mix "{mix}"; {did_you_mean(mix, MIXES)}')
-    names, weights = zip(*MIXES[mix].items(), strict=True)
-    name = str(rng.choice(names, p=weights))
-    behaviour = BEHAVIOURS[name](rng)
-    next(behaviour)
-    return name, behaviour
+    return chosen(BEHAVIOURS, MIXES, mix, rng)

@@ -1,15 +1,11 @@
 """Hands for the drop world: when to let go, and how to push. A behaviour is sent the true state and yields an action [2] in [-1, 1]."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
+from worldsim.envs.behaviours import Behaviour, State, chosen
 from worldsim.envs.drop.physics import LINE
-from worldsim.errors import UnknownName
-from worldsim.registry import did_you_mean
-
-State = Mapping[str, np.ndarray]
-Behaviour = Generator[np.ndarray, State, None]
 
 
 def expert_action(state: State) -> np.ndarray:
@@ -71,10 +67,4 @@ def choose_behaviour(mix: str, rng: np.random.Generator) -> tuple[str, Behaviour
     Raises:
         UnknownName: no such mix; with the closest known name.
     """
-    if mix not in MIXES:
-        raise UnknownName(f'unknown mix "{mix}"; {did_you_mean(mix, MIXES)}')
-    names, weights = zip(*MIXES[mix].items(), strict=True)
-    name = str(rng.choice(names, p=weights))
-    behaviour = BEHAVIOURS[name](rng)
-    next(behaviour)
-    return name, behaviour
+    return chosen(BEHAVIOURS, MIXES, mix, rng)
