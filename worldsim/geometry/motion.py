@@ -45,9 +45,7 @@ def carried(points: Array, segmentation: Array, things: Mapping[int, tuple[Array
     """Points `[..., H, W, 3]` moved as the things that `segmentation` `[..., H, W]` says they belong to; as in `rigid_motion`."""
     for number, poses in things.items():
         xp, (points, before, after, shown) = together(points, *poses, segmentation == number)
-        if before.shape[-1] == 3:
-            moved = points + (after - before)[..., None, None, :]
-        else:
-            moved = out_of(into(points, before), after)
+        turns = before.shape[-1] == 4
+        moved = out_of(into(points, before), after) if turns else points + (after - before)[..., None, None, :]
         points = xp.where(shown[..., None] > 0, moved, points)
     return points

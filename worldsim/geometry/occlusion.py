@@ -11,7 +11,8 @@ def seen_again(before: Array, after: Array, flow: Array, rise: Array, slack: flo
     """Whether what a pixel shows stays in the frame and nothing comes before it: depth where it goes is what its own has become.
 
     Args:
-        before, after: depth of the two frames, metres `[..., H, W]`.
+        before: depth of the first frame, metres `[..., H, W]`.
+        after: depth of the second, metres `[..., H, W]`.
         flow: from the first to the second, pixels `[..., H, W, 2]`.
         rise: change of depth on the way, metres `[..., H, W]`.
         slack: metres by which the two may differ; depth is that of the pixel gone to, not one between pixels, where an edge would blur.

@@ -61,7 +61,8 @@ def depth_gap(before: Array, after: Array, flow: Array, rise: Array) -> Array:
     The warp error of Phys4D (arXiv 2603.03485), for points that also move along the ray, and sampled at the pixel that the flow leads to.
 
     Args:
-        before, after: depth of the two frames, metres `[..., H, W]`.
+        before: depth of the first frame, metres `[..., H, W]`.
+        after: depth of the second, metres `[..., H, W]`.
         flow: from the first to the second, pixels `[..., H, W, 2]`.
         rise: change of depth on the way, metres `[..., H, W]`.
 

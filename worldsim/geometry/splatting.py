@@ -21,7 +21,7 @@ class Splat(NamedTuple):
 
 
 def splat(values: Array, pixels: Array, depth: Array) -> Splat:
-    """A frame as its pixels make it when each is put where it is seen, by a z-buffer (Catmull, 1974); of equally near ones, the first stays.
+    """A frame as its pixels make it when each is put where it is seen, by a z-buffer (Catmull, 1974); of equals, the first stays.
 
     Args:
         values: of each pixel, `[..., H, W, C]`.
