@@ -77,9 +77,7 @@ class FlakyConfig:
 @pytest.fixture
 def command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    tiny.world_model(tmp_path / "world")
-    tiny.classifier(tmp_path / "judge")
-    tiny.task_file(tmp_path / "task.h5", starts=5)
+    tiny_runs.parts(tmp_path, policies="")
     POLICIES.register("flaky")(FlakyConfig)
     with tiny_runs.slide():
         yield lambda *more: cli.main(
