@@ -234,7 +234,8 @@ def test_a_picture_that_unfolds_to_too_much_is_refused():
 def test_npy_files_with_objects_are_refused():
     file = io.BytesIO()
     np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    for data in (file.getvalue(), b"", b"\x93NUMPY\x03\x00", b"\x93NUMPY\x01\x00\xff\xff{", 5):
+    unclosed = b"\x93NUMPY\x01\x00\x04\x00{(L\n"
+    for data in (file.getvalue(), b"", b"\x93NUMPY\x03\x00", b"\x93NUMPY\x01\x00\xff\xff{", unclosed, 5):
         with pytest.raises(MalformedMessage):
             unpack(msgpack.packb({"__ndarray_class__": True, "as_npy": data}), GR00T)
 
