@@ -81,6 +81,12 @@ def test_a_column_major_npy_file_is_read_right():
     np.testing.assert_array_equal(unpack(pack({"x": wide}, GR00T), GR00T)["x"], wide)
 
 
+@pytest.mark.parametrize("shape", [(0, 4, 3), (5, 0, 4)])
+def test_the_harness_sends_empty_pictures_as_arrays(shape):
+    found = unpack(pack(np.zeros(shape, np.uint8), HARNESS), HARNESS)
+    assert (found.shape, found.dtype) == (shape, np.uint8)
+
+
 def test_the_harness_compresses_pictures_without_loss():
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     wire = pack({"image": image}, HARNESS)

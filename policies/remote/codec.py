@@ -105,7 +105,7 @@ def _openpi_decode(entries: Mapping[Any, Any], limits: Limits) -> Any:
 def _harness_encode(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
-    if value.ndim == 3 and value.dtype == np.uint8 and value.shape[2] in (3, 4):
+    if value.ndim == 3 and value.dtype == np.uint8 and value.shape[2] in (3, 4) and value.size:  # no file holds an empty picture
         from PIL import Image
 
         png = io.BytesIO()
