@@ -193,11 +193,11 @@ def test_a_killed_run_goes_on(tiny_parts):
     process = subprocess.Popen([sys.executable, "-c", program, *arguments("killed", policies="[a,b,random,still]")], stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while not list(Path("killed").glob("episodes/[!.]*.h5")):
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, process.communicate(timeout=120)
         assert time.monotonic() < deadline
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.communicate(timeout=120)
     kept = {path: path.stat().st_mtime_ns for path in Path("killed").glob("episodes/[!.]*.h5")}
     assert 0 < len(kept) < 20
     assert cli.main(arguments("killed", policies="[a,b,random,still]")) == 0
