@@ -184,7 +184,7 @@ function layComponents(driver, box) {
     const [less, more] = driver.controls.slice(2 * place, 2 * place + 2);
     const [fill, said] = [make("i"), make("span")];
     const output = make("output", {}, make("span", { className: "bar" }, fill), said);
-    box.append(make("div", { className: "axis" }, less.button, make("span", { className: "name", title: axis.name }, axis.name), output, more.button));
+    box.append(make("div", { className: "axis" }, make("span", { className: "name", title: axis.name }, axis.name), less.button, output, more.button));
     return { axis, fill, said };
   });
   return (action) =>

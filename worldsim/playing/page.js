@@ -241,6 +241,7 @@ function setUp() {
   at("screens").classList.toggle("wide", !about.truth && about.width > 1.3 * about.height);
   at("screens").classList.toggle("look", about.controls.kind === "presses");
   for (const id of ["imagined", "truth"]) at(id).style.aspectRatio = `${about.width} / ${about.height}`;
+  at("frames").style.setProperty("--shape", `${about.width} / ${about.height}`);
   at("start").max = about.starts - 1;
   at("tuning").hidden = at("unroll").hidden = !about.tuning;
   at("history").replaceChildren(...about.histories.map((mode) => make("option", { value: mode }, mode)));
