@@ -80,7 +80,8 @@ export class Driver {
 
   // The command of the next step; what was only tapped is used up.
   take() {
-    const now = new Set([...this.held, ...(this.taps.shift() ?? [])]);
+    const tapped = this.taps.shift() ?? [];
+    const now = new Set([...[...this.held].filter((each) => !this.taps.some((later) => later.has(each))), ...tapped]);
     const command = this.about.kind === "presses" ? this.#presses(now) : this.#components(now);
     this.mouse = [0, 0];
     return command;

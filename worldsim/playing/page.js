@@ -13,6 +13,8 @@ let here; // the moment that is shown
 let running = false; // the world goes on though nothing is pressed
 let pilot = ""; // the policy that drives, if any
 let busy = false; // a request is on its way
+let driving = false; // steps are being taken
+const waiting = []; // what is to be done as soon as nobody drives
 const shown = []; // when the last frames were shown
 const strip = new Strip((moment) => pause(() => show(moment)));
 
@@ -35,16 +37,22 @@ async function work(what) {
   } finally {
     busy = false;
     delete document.body.dataset.busy;
-    if (driver?.active) wake(); // what was pressed meanwhile
   }
 }
 
-// Do something else than driving: whoever drives stops first.
-function pause(what) {
+// Do something else than driving: whoever drives stops first, and nobody drives before all of it is done.
+async function pause(what) {
   [running, pilot] = [false, ""];
+  driver.letGo();
   drawModes();
-  const wait = () => (busy ? setTimeout(wait, 5) : work(async () => (say(""), await what())));
-  wait();
+  waiting.push(what);
+  if (waiting.length > 1) return;
+  while (waiting.length) {
+    while (busy || driving) await new Promise((resolve) => setTimeout(resolve, 4));
+    await work(async () => (say(""), await waiting[0]()));
+    waiting.shift();
+  }
+  wake();
 }
 
 async function show(moment) {
@@ -62,7 +70,7 @@ async function show(moment) {
   if (moment.fault) say(`The world broke: ${moment.fault}. Go back, or take a new start.`, true);
   await Promise.all([at("imagined").decode(), about.truth ? at("truth").decode() : null]);
   document.body.dataset.moment = String(moment.id);
-  if (at("unroll").getAttribute("aria-pressed") === "true" && !driver.active && !running) await unroll();
+  if (at("unroll").getAttribute("aria-pressed") === "true" && !driver.active && !running && waiting.length < 2) await unroll();
 }
 
 function count() {
@@ -76,8 +84,7 @@ function count() {
 // Takes steps as long as there is a reason to.
 async function drive() {
   const pace = Number(at("pace").value);
-  while (running || driver.active) {
-    if (busy || document.querySelector("dialog[open]")) return;
+  while ((running || driver.active) && !waiting.length && !at("keys").open) {
     const begun = performance.now();
     const handed = pilot && !driver.active;
     if (pilot && !handed) [running, pilot] = [false, ""];
@@ -96,9 +103,8 @@ async function drive() {
   shown.length = 0;
 }
 
-let driving = false;
 async function wake() {
-  if (driving || !here) return;
+  if (driving || busy || waiting.length || !here || !(running || driver.active)) return;
   driving = true;
   at("status").classList.remove("bad");
   try {
@@ -147,14 +153,16 @@ function nameStart(moment) {
   at("instruction").textContent = moment.instruction;
 }
 
-async function tune() {
-  try {
-    const asked = { steps: Number(at("steps").value), guidance: Number(at("guidance").value), history: at("history").value };
-    about.tuning = await send("/api/tune", asked);
-    say("From here on frames are drawn so.");
-  } finally {
-    for (const [name, value] of Object.entries(about.tuning)) at(name).value = value;
-  }
+function tune() {
+  const asked = { steps: Number(at("steps").value), guidance: Number(at("guidance").value), history: at("history").value };
+  pause(async () => {
+    try {
+      about.tuning = await send("/api/tune", asked);
+      say("From here on frames are drawn so.");
+    } finally {
+      if (waiting.length < 2) for (const [name, value] of Object.entries(about.tuning)) at(name).value = value;
+    }
+  });
 }
 
 async function record() {
@@ -185,10 +193,11 @@ const toggleUnroll = () =>
     if (open) at("unrolled").scrollIntoView({ block: "nearest" });
   });
 
-function go(offset) {
-  const moment = offset === -1 ? strip.get(here.parent) : strip.beside(offset);
-  if (moment) pause(() => show(moment));
-}
+const go = (offset) =>
+  pause(async () => {
+    const moment = offset < 0 ? strip.get(here.parent) : strip.beside(offset);
+    if (moment) await show(moment);
+  });
 
 const COMMANDS = {
   Enter: [toggleRun, "run on without you, or wait for you"],
@@ -224,7 +233,7 @@ for (const [id, key] of Object.entries({ run: "Enter", back: "Backspace", new: "
 }
 at("keys-close").addEventListener("click", () => at("keys").close());
 at("here").addEventListener("click", () => location.reload());
-for (const id of ["steps", "guidance", "history"]) at(id).addEventListener("change", () => pause(tune));
+for (const id of ["steps", "guidance", "history"]) at(id).addEventListener("change", tune);
 at("start").addEventListener("change", () => whole("start") !== null && pause(() => begin(whole("start"))));
 at("seed").addEventListener("change", () => whole("seed") !== null && pause(() => begin(here.number)));
 at("pixels").addEventListener("change", () => document.body.style.setProperty("--pixels", at("pixels").value));
