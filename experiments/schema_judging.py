@@ -210,8 +210,8 @@ class BenchConfig(EngineKeys):
     out: str = option("bench.json", "file that the timings are written to")
     parts: list[str] = option(
         ["memory", "frames", "env", "evaluation", "peers"],
-        "what to measure; engine and decoder say what each of the engine's options is worth",
-        choices=("memory", "frames", "env", "evaluation", "engine", "decoder", "peers"),
+        "what to measure; engine and decoder say what each of the engine's options is worth, play what worldsim play reaches",
+        choices=("memory", "frames", "env", "evaluation", "engine", "decoder", "play", "peers"),
     )
     world_model: str = option("drawer", "name or checkpoint of the world model to time")
     preset: str | None = option(None, "sizes to time in the model alone with random weights in its place, as dynamicrafter_small or rt1")

@@ -19,7 +19,7 @@ const TRIGGERS = { 7: "left", 6: "right" };
 const DEAD = 0.15;
 const MOST_TAPS = 100; // that wait for a slow world
 
-export function keyName(code) {
+function keyName(code) {
   const arrows = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", ShiftLeft: "Shift", Space: "Space" };
   return arrows[code] ?? code.replace(/^(Key|Digit)/, "").toLowerCase();
 }
@@ -173,6 +173,14 @@ function presses(about) {
     const same = each.shown === keyName(each.code) || each.shown === each.code.toLowerCase();
     return { ...each, button: button(same ? keyName(each.code) : each.shown, same ? null : each.code, each.name) };
   });
+}
+
+// What the keys do, as rows of [names of keys, words].
+export function keyRows(driver) {
+  const named = (controls) => controls.filter((each) => each.code).map((each) => keyName(each.code));
+  if (driver.about.kind === "presses") return driver.controls.map((each) => [named([each]), each.shown ?? each.name]).filter(([keys]) => keys.length);
+  const pairs = driver.about.axes.map((axis, place) => [named(driver.controls.slice(2 * place, 2 * place + 2)), `${axis.name}: less, more`]);
+  return pairs.filter(([keys]) => keys.length);
 }
 
 // The controls on the page, which also show the action that was taken. Returns what draws an action.

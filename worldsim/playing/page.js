@@ -1,7 +1,7 @@
 // The page that a world is played on: takes what is pressed, asks for the next frame, shows it. All text of others is set as text.
 
 import { at, letGo, make, Program, say } from "/base.js";
-import { Driver, keyName, lay } from "/driving.js";
+import { Driver, keyRows, lay } from "/driving.js";
 import { Strip } from "/strip.js";
 
 const GONE = "The program has ended or cannot be reached. Recordings are on disk; type worldsim play to go on.";
@@ -81,32 +81,32 @@ function count() {
   if (spans > 2) at("rate").textContent = `${((1000 * spans) / (now - shown[0])).toFixed(1)} frames/s`;
 }
 
-// Takes steps as long as there is a reason to.
+// Takes steps as long as there is a reason to. The next one is made while the last is still being shown.
 async function drive() {
-  const pace = Number(at("pace").value);
+  let showing = null;
   while ((running || driver.active) && !waiting.length && !at("keys").open) {
     const begun = performance.now();
     const handed = pilot && !driver.active;
     if (pilot && !handed) [running, pilot] = [false, ""];
     await work(async () => {
       const moment = await send("/api/step", { at: here.id, ...(handed ? { by: pilot } : driver.take()) });
+      await showing;
       strip.add(moment);
-      if (!at("status").classList.contains("bad")) say("");
-      await show(moment);
-      count();
+      showing = show(moment).then(count);
     });
     drawModes();
-    const left = (1000 * pace) / about.fps - (performance.now() - begun);
+    const left = (1000 * Number(at("pace").value)) / about.fps - (performance.now() - begun);
     if (left > 0 && !driver.waiting) await new Promise((resolve) => setTimeout(resolve, left));
     if (here.fault) [running, pilot] = [false, ""];
   }
+  await work(() => showing);
   shown.length = 0;
 }
 
 async function wake() {
   if (driving || busy || waiting.length || !here || !(running || driver.active)) return;
   driving = true;
-  at("status").classList.remove("bad");
+  say("");
   try {
     await drive();
   } finally {
@@ -260,8 +260,8 @@ function setUp() {
   driver = new Driver(about.controls, at("imagined"), wake);
   draw = lay(driver, about.names, at("controls"));
   const row = (keys, words) => make("tr", {}, make("td", {}, ...keys.flatMap((key) => [make("kbd", {}, key), " "])), make("td", {}, words));
-  const driven = driver.controls.filter((each) => each.code).map((each) => row([keyName(each.code)], each.name));
-  at("keys-rows").replaceChildren(...driven, ...Object.entries(COMMANDS).map(([key, [, words]]) => row([key], words)));
+  const commands = Object.entries(COMMANDS).map(([key, [, words]]) => [[key], words]);
+  at("keys-rows").replaceChildren(...[...keyRows(driver), ...commands].map(([keys, words]) => row(keys, words)));
 }
 
 work(async () => {
