@@ -38,7 +38,8 @@ def prepare(config: PlayConfig) -> Any:
     from worldsim.playing.pilots import Pilots
 
     use_torch(config.threads, config.device, strict=config.determinism == "strict")
-    task = load_task(_task_name(config), camera_of(world_model_facts(config.world_model)[1]))
+    _, model_config = world_model_facts(config.world_model)
+    task = load_task(_task_name(config), camera_of(model_config))
     model = open_model(config)
     check_fit({}, task, model.spec)
     pilots = Pilots(_loaders(config.policy, task, model.spec))
@@ -82,16 +83,21 @@ def _loaders(policy: Any, task: Task, spec: WorldSpec) -> dict[str, Callable[[],
     """How to load each policy that can be handed over to, by name."""
     from worldsim.experiments.setting import policy_specs
 
-    specs = policy_specs([policy]) if policy is not None else {name: name for name in _fitting(spec.action)}
+    specs = policy_specs([policy]) if policy is not None else {name: name for name in _fitting(spec)}
     return {name: partial(_load, name, each, task, spec) for name, each in specs.items()}
 
 
-def _fitting(action: ActionSpec) -> list[str]:
-    """The shipped policies whose actions are the world's, the best trained first."""
+def _fitting(spec: WorldSpec) -> list[str]:
+    """The shipped policies that take the world's frames and whose actions are the world's, the best trained first."""
     from worldsim.load import part_checkpoint, shipped_panel
     from worldsim.registry import POLICIES
 
-    return [name for name in reversed(shipped_panel()) if ActionSpec(**part_checkpoint(POLICIES, name)["action"]) == action]
+    checkpoints = {name: part_checkpoint(POLICIES, name) for name in reversed(shipped_panel())}
+    return [
+        name
+        for name, config in checkpoints.items()
+        if ActionSpec(**config["action"]) == spec.action and config["network"].get("frame_size", spec.height) == spec.height
+    ]
 
 
 def _load(name: str, policy: Any, task: Task, spec: WorldSpec) -> Policy:
