@@ -150,6 +150,29 @@ class LabelConfig:
 
 
 @dataclass
+class PlayConfig(ModelKeys):
+    """Keys of `worldsim play`."""
+
+    world_model: str = option("drawer", "name or checkpoint of the world model to play in")
+    task: str | None = option(
+        None, "where games begin: name or file of a task, or a folder of recordings; null is the task called like the world model"
+    )
+    truth: str | None = option("auto", "name of a true world to go beside it; auto takes the one called like the world model, null none")
+    policy: Any = option(None, "who can be handed over to, as name, checkpoint or mapping; null offers the shipped ones that fit")
+    start: int = option(0, "number of the task's start to begin at", least=0)
+    seed: int = option(0, "every draw of the first game follows from it", least=0)
+    out: str = option("runs/play", "folder for recordings: episode files in its folders imagined and truth")
+    frames: int = option(1000, "frames held to go back to, each with the model's state; the oldest game is forgotten first", least=2)
+    device: str = option("cpu", CPU_OR_CUDA)
+    determinism: str = option(
+        "strict", "strict gives the same bits for the same actions on one machine; fast may use all threads", choices=("fast", "strict")
+    )
+    threads: int = option(0, THREADS, least=0)
+    port: int = option(0, "port on this machine's loopback; 0 takes a free one", least=0)
+    open: bool = option(default=True, meaning="open the page in a browser, where there is a screen")
+
+
+@dataclass
 class CompareConfig:
     """Keys of `worldsim compare`."""
 
@@ -187,8 +210,8 @@ class BenchConfig(EngineKeys):
     out: str = option("bench.json", "file that the timings are written to")
     parts: list[str] = option(
         ["memory", "frames", "env", "evaluation", "peers"],
-        "what to measure; engine and decoder say what each of the engine's options is worth",
-        choices=("memory", "frames", "env", "evaluation", "engine", "decoder", "peers"),
+        "what to measure; engine and decoder say what each of the engine's options is worth, play what worldsim play reaches",
+        choices=("memory", "frames", "env", "evaluation", "engine", "decoder", "play", "peers"),
     )
     world_model: str = option("drawer", "name or checkpoint of the world model to time")
     preset: str | None = option(None, "sizes to time in the model alone with random weights in its place, as dynamicrafter_small or rt1")

@@ -32,6 +32,8 @@ FLOORS = {
     "worldsim.posttraining": 3,
     "worldsim.report": 3,
     "worldsim.labelling": 3,
+    "worldsim.serving": 3,
+    "worldsim.playing": 3,
     **{f"worldsim.{room}": 4 for room in ROOMS},
     "worldsim.experiments": 5,
 }
