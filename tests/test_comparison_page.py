@@ -7,6 +7,7 @@ import pytest
 from comparing import CLOSE, OUTCOMES, csv_of, make_run, refusal, several
 
 from worldsim.data.video import read_video, write_video
+from worldsim.experiments import cli
 
 
 def films(folder, starts: int) -> str:
@@ -53,3 +54,12 @@ def test_help_names_what_is_written(name, capsys):
 
     assert cli.main(["compare", "--help"]) == 0
     assert f"  {name}: str | null" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", ["out={}/x.json", "report={}", "report={}/page"])
+def test_a_file_in_the_way_of_what_is_written_is_told(tmp_path, capsys, place):
+    file = tmp_path / "afile"
+    file.write_text("kept")
+    assert cli.main(["compare", CLOSE, place.format(file)]) == 2
+    assert f"{file} is a file" in capsys.readouterr().err
+    assert file.read_text() == "kept"
