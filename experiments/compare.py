@@ -68,6 +68,8 @@ def _check_places(config: CompareConfig) -> None:
         raise InvalidInput(
             f"out={config.out} is a folder; name the file that the numbers go to, as out={Path(config.out) / 'comparison.json'}"
         )
+    if config.out and Path(config.out).exists() and not Path(config.out).is_file():
+        raise InvalidInput(f"out={config.out} is a device or a pipe, which a file would replace; name a file, as out=comparison.json")
     for key, place in (("out", config.out and Path(config.out).parent), ("report", config.report and Path(config.report))):
         barred = next((each for each in (place, *place.parents) if each.exists() and not each.is_dir()), None) if place else None
         if barred:

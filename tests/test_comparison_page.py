@@ -1,5 +1,6 @@
 """The page of a comparison: all its numbers, the figures, clips of twins, and nothing from elsewhere."""
 
+import os
 import re
 
 import numpy as np
@@ -63,3 +64,10 @@ def test_a_file_in_the_way_of_what_is_written_is_told(tmp_path, capsys, place):
     assert cli.main(["compare", CLOSE, place.format(file)]) == 2
     assert f"{file} is a file" in capsys.readouterr().err
     assert file.read_text() == "kept"
+
+
+def test_a_pipe_is_not_replaced_by_the_numbers(tmp_path, capsys):
+    os.mkfifo(pipe := tmp_path / "pipe")
+    assert cli.main(["compare", CLOSE, f"out={pipe}"]) == 2
+    assert "is a device or a pipe" in capsys.readouterr().err
+    assert pipe.is_fifo()
