@@ -90,6 +90,13 @@ def test_every_frame_has_its_own_camera():
     np.testing.assert_allclose(again, depth)
 
 
+def test_cameras_of_a_clip_are_none_for_a_frame():
+    """Not even where there are as many as the frame has rows."""
+    clip = Lens(*(np.stack([each] * SIZE) for each in LENS))
+    with pytest.raises(InvalidInput, match=r"cameras \[16\] for depth \[16, 16\], expected one"):
+        unproject(np.ones((SIZE, SIZE)), clip)
+
+
 # --- motion and occlusion ---
 
 
@@ -280,6 +287,9 @@ def test_torch_says_what_numpy_says(scene):
     tensors = torch.from_numpy(depth), torch.from_numpy(things), [Lens(*map(torch.from_numpy, each)) for each in lenses]
     mine, theirs = every_function(*scene), every_function(*tensors, [torch.from_numpy(each) for each in thing])
     mixed = every_function(tensors[0], things, lenses, thing)  # one tensor makes all tensors
+    led = rigid_motion(depth[0], things, (lenses[0], tensors[2][1]), {1: tuple(thing), 2: tuple(each[:3, 3] for each in thing)})
+    for name, value in led._asdict().items():
+        torch.testing.assert_close(value, theirs[name], equal_nan=True)
     for name, value in mine.items():
         assert isinstance(theirs[name], torch.Tensor), name
         np.testing.assert_allclose(theirs[name].numpy(), value, atol=1e-9, err_msg=name)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from worldsim.errors import InvalidInput
 from worldsim.geometry.arrays import Array, counted, together, typed
 
 
@@ -43,8 +44,13 @@ def unproject(depth: Array, lens: Lens) -> Array:
 
     Returns:
         `[..., H, W, 3]` in metres: `pose @ (depth * K^-1 (u, v, 1))`.
+
+    Raises:
+        InvalidInput: cameras of many frames for depth of one.
     """
     xp, (depth, intrinsics, pose) = together(depth, *lens)
+    if max(intrinsics.ndim, pose.ndim) > depth.ndim:
+        raise InvalidInput(f"cameras {list(intrinsics.shape[:-2])} for depth {list(depth.shape)}, expected one, or one for each frame")
     centres = pixel_centres(depth)
     rays = xp.stack([centres[..., 0], centres[..., 1], xp.ones_like(centres[..., 0])], -1)
     seen = (rays @ _transposed(over(xp.linalg.inv(intrinsics), depth.ndim + 1))) * depth[..., None]

@@ -37,7 +37,7 @@ def rigid_motion(depth: Array, segmentation: Array, lenses: tuple[Lens, Lens], t
     """
     points = unproject(depth, lenses[0])
     moved = carried(points, segmentation, things)
-    pixels, later = project(moved, lenses[1])
+    _, (depth, points, moved, pixels, later) = together(depth, points, moved, *project(moved, lenses[1]))
     return Motion(moved - points, pixels - pixel_centres(depth), later - depth)
 
 
