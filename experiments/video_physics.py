@@ -141,7 +141,7 @@ class PhysicsScores:
             self._keep(way, scenes_apart(Scene(*self._look(clips[way], actions), real.seen, real.lens), real))
 
     def summary(self, seed: int) -> dict[str, dict[str, Any]]:
-        """Each measure: the model's mean with its interval over clips, ceiling and floor, unit, which way is better, and curves by frame."""
+        """Each measure: the model's mean, its interval over clips, ceiling and floor, unit, which way is better, and curves by frame."""
         names = dict.fromkeys(name for name, _ in self._rows)
         found = {name: self._summed(name, seed) for name in names}
         score = self._score(seed)
@@ -212,3 +212,8 @@ def _mean_of_known(values: np.ndarray) -> np.ndarray:
     known = np.isfinite(values)
     count = known.sum(1)
     return np.where(count > 0, np.where(known, values, 0).sum(1) / np.maximum(count, 1), np.nan)
+
+
+def _number(value: float) -> float | None:
+    """None for what is not known, as JSON has it."""
+    return None if np.isnan(value) else float(value)

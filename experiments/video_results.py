@@ -64,8 +64,8 @@ def _spans(frames: Sequence[int]) -> str:
 
 def remarks(numbers: dict[str, Any]) -> list[str]:
     """Lines below the table: metrics left out and why, clips that are missing, scores that the given frames raise."""
-    named = {metric: metric.upper() if " " not in metric else metric for metric in numbers["left_out"]}
-    lines = [f"{named[metric]} left out: {reason}" for metric, reason in numbers["left_out"].items()]
+    lines = [f"{metric.upper()} left out: {reason}" for metric, reason in numbers["left_out"].items()]
+    lines += [f"{what} left out: {reason}" for what, reason in numbers["physics_left_out"].items()]
     if numbers["clips"] < numbers["clips_wanted"]:
         lines.append(f"{numbers['clips']} clips, the protocol has {numbers['clips_wanted']}")
     if numbers["too_short"]:
@@ -139,7 +139,7 @@ def physics_curves(numbers: dict[str, Any]) -> "Figure":
             ("copy", "last given frame held", SECOND, ":"),
         ):
             if way in each["by_frame"]:
-                values = each["by_frame"][way][given:]
+                values = np.array(each["by_frame"][way][given:], dtype=float)
                 axes.plot(range(1, len(values) + 1), values, color=color, linestyle=dashes, linewidth=1.6, label=label)
         unit = f" ({each['unit']})" if each["unit"] else ""
         axes.set_title(f"{name.replace('_', ' ')}{unit}, {each['better']} is better", fontsize=8)
@@ -147,6 +147,7 @@ def physics_curves(numbers: dict[str, Any]) -> "Figure":
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e8ecef", linewidth=0.8)
         axes.tick_params(colors=INK, labelsize=7.5)
+    figure.supxlabel("predicted frame", fontsize=8.5)
     for axes in grid[len(found) :]:
         axes.set_axis_off()
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
