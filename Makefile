@@ -21,7 +21,9 @@ demo: $(DEMO_READY) | opengl
 
 test: lint | opengl browser
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -m tensorflow
-	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 -m "not tensorflow"
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 -m "not tensorflow" || { \
+		echo "once more, one at a time: a test that fails twice has failed; one that passes now is to be looked into all the same" >&2; \
+		OMP_NUM_THREADS=1 $(RUN)/python -m pytest -m "not tensorflow" --last-failed --last-failed-no-failures none; }
 
 fast: $(TEST_READY) | opengl
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 -m "not slow and not tensorflow"

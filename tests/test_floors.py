@@ -19,6 +19,7 @@ FLOORS = {
     "worldsim.options": 0,
     "worldsim.errors": 0,
     "worldsim.diffusion": 1,
+    "worldsim.geometry": 1,
     "worldsim.data": 1,
     "worldsim.statistics": 1,
     "worldsim.metrics": 1,

@@ -109,14 +109,9 @@ def warp(models: Models) -> Row:
 
 def _gap(said: Any, true: Any) -> np.ndarray:
     """Depth-warp L1 of each episode on what moves and is still seen, metres `[N]`."""
-    import torch
+    from worldsim.geometry import depth_gap
 
-    from worldsim.models.geometry_heads import Geometry
-    from worldsim.training.geometry import depth_gap
-
-    parts = (torch.as_tensor(getattr(said, name), dtype=torch.float32) for name in Geometry._fields)
-    parts = Geometry(*parts)
-    gap = depth_gap(parts.depth[:, :-1], Geometry(*(each[:, 1:] for each in parts))).abs().numpy()
+    gap = np.abs(depth_gap(said.depth[:, :-1], said.depth[:, 1:], said.forward[:, 1:], said.rise[:, 1:]))
     counts = true.visible[:, 1:] & true.ball_before[:, 1:] & (np.linalg.norm(true.forward[:, 1:], axis=-1) > tracks.MOVES)
     moved = counts.any((1, 2, 3))
     return (gap * counts).sum((1, 2, 3))[moved] / counts.sum((1, 2, 3))[moved]
