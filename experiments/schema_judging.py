@@ -230,7 +230,7 @@ class BenchConfig(EngineKeys):
     frames: int = option(0, "frames per lane in each timing; 0 is as many as pass until their cost repeats", least=0)
     repeats: int = option(5, "timings of each, in turn, of which the least counts", least=1)
     policies: list[Any] = option([], "policies of the short evaluation; [] is the first and the last of the shipped panel")
-    task: str = option("drawer", "task of the short evaluation")
+    task: str = option("drawer", "task of the short evaluation, and of play")
     verifier: Any = option(None, "judge of the short evaluation; null takes the world model's own, else classifier")
     episodes: int = option(25, "episodes per policy of the short evaluation", least=1)
     evaluation_batch: int = option(25, "episodes of the short evaluation that are stepped together", least=1)

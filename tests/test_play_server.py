@@ -2,7 +2,9 @@
 
 import io
 import json
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 
@@ -146,6 +148,11 @@ def test_the_tab_that_came_last_drives(tab):
     assert [each["id"] for each in tab.sit().about["moments"]] == [0, 1]
 
 
+def test_an_answer_leaves_at_once(tab):
+    """What asyncio takes for TCP is sent without Nagle's delay, and it goes by the protocol that the socket was made with."""
+    assert tab.server._server._socket.proto == socket.IPPROTO_TCP
+
+
 # --- the command ---
 
 
@@ -199,3 +206,14 @@ def test_an_interrupted_game_ends_with_one_line(files, number):
         process.communicate(timeout=60)
     assert (process.returncode, error) == (0, "")
     assert out == f"stopped; what was recorded is in {files['out']}\n"
+
+
+def test_the_benchmark_counts_frames_over_the_wire_and_says_what_it_lacks(files, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    out = tmp_path / "play.json"
+    assert main(["bench", "parts=[play]", f"world_model={files['world']}", f"task={files['task']}", f"out={out}"]) == 0
+    numbers = json.loads(out.read_text())
+    assert numbers["play_fps"]["wire"] > 0
+    assert "browser" not in numbers["play_fps"]
+    assert numbers["play_worlds"] == ["imagined"]
+    assert "skipped: no browser" in capsys.readouterr().out

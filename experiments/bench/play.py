@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import fields
 from functools import partial
 from http.client import HTTPConnection
@@ -33,8 +34,8 @@ def measure_play(config: BenchConfig) -> dict[str, Any]:
     from worldsim.experiments.play import prepare
     from worldsim.playing.serve import PlayServer
 
-    engine = {each.name: getattr(config, each.name) for each in fields(EngineKeys)}
-    asked = PlayConfig(world_model=config.world_model, device=config.device, threads=config.threads, guidance=config.guidance, **engine)
+    keys = ("world_model", "task", "device", "threads", "guidance", *(each.name for each in fields(EngineKeys)))
+    asked = PlayConfig(**{key: getattr(config, key) for key in keys})
     game = prepare(asked)
     worlds = ("imagined", "truth") if game.has_truth else ("imagined",)
     found: dict[str, Any] = {"play_fps": {}, "play_worlds": list(worlds)}
@@ -76,6 +77,11 @@ def _meanwhile(server: Any, work: Callable[[], float]) -> float:
 def _by_wire(server: Any, worlds: Sequence[str]) -> float:
     """Seconds that a hundred steps take a client which asks for each frame's pictures."""
     line = HTTPConnection("127.0.0.1", server.port, timeout=WAIT)
+    with closing(line):
+        return _played(line, server.address.partition(str(server.port))[2], worlds)
+
+
+def _played(line: HTTPConnection, entrance: str, worlds: Sequence[str]) -> float:
     headers = {"content-type": "application/json"}
 
     def ask(path: str, body: dict[str, Any] | None = None) -> bytes:
@@ -84,7 +90,7 @@ def _by_wire(server: Any, worlds: Sequence[str]) -> float:
         headers.setdefault("cookie", (answer.headers["set-cookie"] or "").split(";")[0])
         return answer.read()
 
-    ask(server.address.partition(str(server.port))[2])
+    ask(entrance)
     headers["x-csrf-token"] = json.loads(ask("/api/keys"))["csrf"]
     seated = json.loads(ask("/api/sit", {}))
     here, begun = seated["latest"], time.perf_counter()

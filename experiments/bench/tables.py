@@ -18,6 +18,8 @@ def tables(numbers: Numbers) -> Iterator["Table | str"]:
             yield make(numbers)
     if "evaluation_skipped" in numbers:
         yield f"evaluation skipped: {numbers['evaluation_skipped']}"
+    if "play_browser_skipped" in numbers:
+        yield f"play in a browser skipped: {numbers['play_browser_skipped']}"
     yield from _peers(numbers)
 
 

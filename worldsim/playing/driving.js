@@ -11,7 +11,9 @@ const PRESSES = {
   w: "KeyW", a: "KeyA", s: "KeyS", d: "KeyD", space: "Space", ctrl: "KeyC", shift: "ShiftLeft", 1: "Digit1", 2: "Digit2", 3: "Digit3", r: "KeyR",
 };
 const CLICKS = { left: "KeyF", right: "KeyG" };
-const LOOKS = { "look left": "ArrowLeft", "look right": "ArrowRight", "look up": "ArrowUp", "look down": "ArrowDown" };
+const LOOKS = {
+  ArrowLeft: ["look left", [-1, 0]], ArrowRight: ["look right", [1, 0]], ArrowUp: ["look up", [0, -1]], ArrowDown: ["look down", [0, 1]],
+};
 const LOOK = 60; // pixels of the recording that a look takes in one step at full force
 const STICKS = [[0, 1], [1, -1], [3, -1], [2, 1]]; // of a standard gamepad: axis and the sign that means more
 const BUTTONS = { 0: "space", 1: "ctrl", 2: "r", 4: "1", 5: "2", 10: "shift" };
@@ -167,20 +169,25 @@ function components(about) {
 function presses(about) {
   const keys = about.keys.map((key) => ({ kind: "key", value: key, code: PRESSES[key], name: key, shown: key === "ctrl" ? "crouch" : key }));
   const clicks = about.clicks.map((click) => ({ kind: "click", value: click, code: CLICKS[click], name: `${click} button`, shown: `${click} click` }));
-  const ways = { "look left": [-1, 0], "look right": [1, 0], "look up": [0, -1], "look down": [0, 1] };
-  const looks = Object.entries(ways).map(([name, value]) => ({ kind: "look", value, code: LOOKS[name], name, shown: name }));
+  const looks = Object.entries(LOOKS).map(([code, [name, value]]) => ({ kind: "look", value, code, name, shown: keyName(code) }));
   return [...keys, ...clicks, ...looks].map((each) => {
-    const same = each.shown === keyName(each.code) || each.shown === each.code.toLowerCase();
-    return { ...each, button: button(same ? keyName(each.code) : each.shown, same ? null : each.code, each.name) };
+    const own = each.code && each.shown === keyName(each.code).toLowerCase();
+    return { ...each, own, button: button(each.shown, own ? null : each.code, each.name) };
   });
 }
 
 // What the keys do, as rows of [names of keys, words].
 export function keyRows(driver) {
   const named = (controls) => controls.filter((each) => each.code).map((each) => keyName(each.code));
-  if (driver.about.kind === "presses") return driver.controls.map((each) => [named([each]), each.shown ?? each.name]).filter(([keys]) => keys.length);
-  const pairs = driver.about.axes.map((axis, place) => [named(driver.controls.slice(2 * place, 2 * place + 2)), `${axis.name}: less, more`]);
-  return pairs.filter(([keys]) => keys.length);
+  const rows =
+    driver.about.kind === "presses"
+      ? [
+          [named(driver.controls.filter((each) => each.own && each.kind === "key")), "as in the game"],
+          ...driver.controls.filter((each) => !each.own).map((each) => [named([each]), each.shown]),
+          [Object.keys(LOOKS).map(keyName), "look around; or drag the picture"],
+        ]
+      : driver.about.axes.map((axis, place) => [named(driver.controls.slice(2 * place, 2 * place + 2)), `${axis.name}: less, more`]);
+  return rows.filter(([keys]) => keys.length);
 }
 
 // The controls on the page, which also show the action that was taken. Returns what draws an action.
@@ -209,8 +216,8 @@ function layComponents(driver, box) {
 function layPresses(driver, names, box) {
   const way = make("span", { className: "way" });
   const of = (kind) => driver.controls.filter((each) => each.kind === kind).map((each) => each.button);
-  const gap = () => make("span", { className: "gap" });
-  box.append(make("div", { className: "presses" }, ...of("key"), gap(), ...of("click"), ...of("look"), way));
+  const word = (text = "", name = "gap") => make("span", { className: name }, text);
+  box.append(make("div", { className: "presses" }, ...of("key"), word(), ...of("click"), word("look", "way"), ...of("look"), way));
   return (action) => {
     const taken = new Set(action ? names.filter((_, place) => action[place] === 1) : []);
     for (const each of driver.controls) {
