@@ -130,6 +130,14 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_link_stays_one_and_what_it_leads_to_is_replaced(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link.json").symlink_to(tmp_path / "there" / "kept.json")
+    write_json(tmp_path / "link.json", {"a": 1})
+    assert (tmp_path / "link.json").is_symlink()
+    assert "a" in (tmp_path / "there" / "kept.json").read_text()
+
+
 def test_json_is_written_whole_and_without_nan(tmp_path):
     write_json(tmp_path / "value.json", {"a": 1})
     with pytest.raises(ValueError, match="JSON"):

@@ -402,3 +402,11 @@ def test_an_empty_run_still_reports(tmp_path):
         page = page_of(run)
         assert_fits(json.loads((run.path / "results.json").read_text()), results_schema())
         assert "0 policies" in page.text
+
+
+def test_text_that_writes_backwards_is_spelled_out(tmp_path):
+    with RunFolder.open(tmp_path / "run", CONFIG) as run:
+        page = write_report(fill(run, {"a\u202eb\x1b[2J": ("1", "0")})).read_text()
+    assert "\u202e" not in page
+    assert "\x1b" not in page
+    assert "a\\u202eb\\x1b[2J" in page

@@ -12,12 +12,16 @@ from typing import Any
 from worldsim.errors import DamagedFile
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextmanager
 def written_whole(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary path beside `path`; when the block ends without an error it is flushed to disk and renamed to `path`."""
-    path = Path(path)
+    """A temporary path beside `path`; when the block ends without an error it is flushed to disk and renamed to `path`.
+
+    A link stays one: what it leads to is replaced.
+    """
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -19,6 +19,7 @@ from worldsim.report import figures
 from worldsim.report.comparison_tables import average_tables, comparison_tables
 from worldsim.report.comparison_tasks import tasks_tables
 from worldsim.report.plots import CAPTIONS, Plot, write_plot
+from worldsim.report.printable import visible
 from worldsim.report.terminal import words
 
 HEIGHT = 256  # pixels of a clip, about
@@ -113,6 +114,8 @@ def _clip(name: str, twins: Twins, folder: Path) -> dict[str, str]:
 
 def _template() -> Any:
     loader = FileSystemLoader(Path(__file__).parent / "templates")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=loader, autoescape=True, finalize=visible, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters["drawing"] = Markup
     return environment.get_template("comparison.html")

@@ -15,6 +15,7 @@ from worldsim.report.clips import fault_clips, paired_clips
 from worldsim.report.episode_index import listings, other_judges, replay_command, verdict_word
 from worldsim.report.outcomes import Outcome, read_outcomes
 from worldsim.report.plots import write_plots
+from worldsim.report.printable import visible
 from worldsim.report.results import write_results
 from worldsim.report.run_folder import RunFolder
 from worldsim.report.trials import write_trials
@@ -104,7 +105,9 @@ def _command(command: str | Sequence[str] | None) -> str | None:
 
 def _template() -> Any:
     loader = FileSystemLoader(Path(__file__).parent / "templates")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=loader, autoescape=True, finalize=visible, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= {
         "number": tables.number,
         "span": tables.span,

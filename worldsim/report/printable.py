@@ -1,4 +1,6 @@
-"""Text from elsewhere (task names, instructions, raters) made harmless for a terminal. Knows nothing of HTML."""
+"""Text from elsewhere (task names, instructions, raters) made harmless for a terminal, and visible on a page."""
+
+from typing import Any
 
 from rich.markup import escape
 
@@ -15,3 +17,10 @@ def printable(text: object) -> str:
 def plain(text: object) -> str:
     """`text` for rich: harmless, line by line, and without markup."""
     return escape("\n".join(printable(line) for line in str(text).split("\n")))
+
+
+def visible(value: Any) -> Any:
+    """What a page shows of a value: of plain text no character that does not print, such as reversed writing; lines and tabs stay."""
+    if type(value) is not str:  # numbers, and markup that was made here
+        return value
+    return "".join(char if char in "\n\t" else printable(char) for char in value)
