@@ -80,7 +80,7 @@ class EvaluateVideoConfig(ModelKeys):
 
     world_model: str = option("drawer", "name or checkpoint of the world model that predicts")
     data: str = option(REQUIRED, "folder of recorded episodes")
-    protocol: str = option("drawer", "what is given, predicted and scored: drawer, rt1, csgo, recon, recon_rollout or a YAML file")
+    protocol: str = option("drawer", "what is given, predicted and scored: drawer, drop, rt1, csgo, recon, recon_rollout or a YAML file")
     clips: str | None = option(None, "clips.json of an earlier run, to score the same clips; null chooses by the protocol's seed")
     limit: int | None = option(None, "score at most this many clips; null takes the protocol's number", least=1)
     mode: str | None = option(None, "frame by frame or all together; null takes the protocol's", choices=("ar", "nar"))
@@ -89,6 +89,8 @@ class EvaluateVideoConfig(ModelKeys):
     fid: str | None = option(None, "Inception, likewise")
     lpips: str | None = option(None, "LPIPS, likewise")
     dreamsim: str | None = option(None, "DreamSim, likewise")
+    depth: str | None = option(None, "depth estimator as a TorchScript file, in place of the model's heads; with flow=")
+    flow: str | None = option(None, "flow estimator, likewise")
     shuffle_actions: bool = option(default=False, meaning="give each clip another one's actions: a model that listens must get worse")
     seed: int = option(0, "every draw of the model follows from it; the clips follow from the protocol's", least=0)
     batch: int = option(25, "clips predicted together", least=1)
