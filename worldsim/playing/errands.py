@@ -10,6 +10,7 @@ from worldsim.errors import WorldsimError
 
 Result = TypeVar("Result")
 PATIENCE = 600.0  # seconds that anyone waits for a result
+TURN = 0.1  # seconds
 
 
 class Errands:
@@ -37,7 +38,7 @@ class Errands:
     def run(self) -> None:
         """Make the calls until `stop`. What is left then, or when this is interrupted, is not made, nor is what is asked later."""
         try:
-            while asked := self._asked.get():
+            while asked := self._next():
                 self._make(*asked)
         finally:
             self._over = True
@@ -46,6 +47,11 @@ class Errands:
     def stop(self) -> None:
         """End `run`, from any thread."""
         self._asked.put(None)
+
+    def _next(self) -> tuple[Future, Callable[[], Any]] | None:
+        while True:  # by turns: a signal may reach another thread, and Python then heeds it only when this one wakes
+            with suppress(queue.Empty):
+                return self._asked.get(timeout=TURN)
 
     def _drop(self) -> None:
         with suppress(queue.Empty):

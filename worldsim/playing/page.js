@@ -31,9 +31,9 @@ async function work(what) {
     [running, pilot] = [false, ""];
     driver?.letGo();
     drawModes();
-    if (error.status === 409) [at("play").hidden, at("elsewhere").hidden] = [true, false];
-    say(error.status === 409 ? "" : error.message, true);
-    at("status").classList.toggle("bad", error.status !== 409);
+    const driven = error.status === 409; // by another tab
+    if (driven) [at("play").hidden, at("elsewhere").hidden] = [true, false];
+    say(driven ? "" : error.message, !driven);
   } finally {
     busy = false;
     delete document.body.dataset.busy;

@@ -47,7 +47,7 @@ class PlayServer:
             self._errands.run()
         finally:
             self._server.stop()
-            thread.join(LEAVE_SECONDS)
+        thread.join(2 * LEAVE_SECONDS)  # not when interrupted: the thread ends with the process
 
     def stop(self) -> None:
         """End `run`, from any thread."""
