@@ -17,6 +17,7 @@ from worldsim.envs.sb3 import WorldVecEnv
 from worldsim.experiments.cli import main
 from worldsim.experiments.inside.actor import acted, load_base
 from worldsim.experiments.inside.doubt import Doubting
+from worldsim.experiments.inside.learning_curve import main as draw_curves
 from worldsim.experiments.inside.reward import GuardedReward, Prices, logit
 from worldsim.experiments.inside.session import make_ppo
 from worldsim.experiments.inside.settings import open_setting
@@ -96,6 +97,16 @@ def test_the_divergence_is_that_of_two_gaussians(parts):
     torch.testing.assert_close(-ppo.policy.evaluate_actions(obs, now.sample())[2], expected)
 
 
+def test_the_critic_learns_at_its_own_rate_and_alone_in_the_warm_up(parts):
+    ppo, base = learner(parts, parts.policy)
+    ppo.policy.freeze_actor(frozen=True)
+    ppo.learn(12)
+    assert [group["lr"] for group in ppo.policy.optimizer.param_groups] == [1e-4, 1e-3]
+    now, before = ppo.policy.actor.state_dict(), base.network.state_dict()
+    assert all(torch.equal(now[name], before[name]) for name in before)
+    assert ppo.policy.critic.head.bias.abs() > 0
+
+
 def test_the_saved_policy_is_the_trained_one_and_can_be_evaluated(parts, tmp_path, capsys):
     assert main(words(parts, tmp_path, "iterations=2", f"watcher={parts.watcher}", "learning_rate=0.01")) == 0, capsys.readouterr().err
     saved = tmp_path / "cloned"
@@ -105,6 +116,8 @@ def test_the_saved_policy_is_the_trained_one_and_can_be_evaluated(parts, tmp_pat
     assert [row["iteration"] for row in curve["checks"]] == [0, 2]
     assert all(row[who]["episodes"] == 2 for row in curve["checks"] for who in ("imagined", "watched"))
     assert (tmp_path / "cloned-training" / "curve.png").read_bytes().startswith(b"\x89PNG")
+    draw_curves([str(tmp_path / "two.png"), *[str(tmp_path / "cloned-training")] * 2])
+    assert (tmp_path / "two.png").stat().st_size > 1000
     run = [f"world_model={parts.world}", f"task={parts.task}", f"verifier={parts.judge}", "episodes=2", f"run={tmp_path / 'run'}"]
     assert main(["evaluate", *run, f"policies=[{saved}]"]) == 0, capsys.readouterr().err
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from stable_baselines3 import PPO
 from stable_baselines3.common.distributions import DiagGaussianDistribution, Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
@@ -78,7 +79,7 @@ class ClonedActorCritic(ActorCriticPolicy):
         self.register_buffer("scale", (high - low) / 2 if normalised else torch.ones_like(low))
         self.register_buffer("centre", (high + low) / 2 if normalised else torch.zeros_like(low))
         self.register_buffer("log_std", self._log_std + ((high - low) / 2).log())
-        learnt = [*self.actor.parameters(), *self.critic.parameters()]
+        learnt = [{"params": list(network.parameters())} for network in (self.actor, self.critic)]
         self.optimizer = self.optimizer_class(learnt, lr=lr_schedule(1), **self.optimizer_kwargs)
 
     def freeze_actor(self, *, frozen: bool) -> None:
@@ -115,6 +116,17 @@ class ClonedActorCritic(ActorCriticPolicy):
 
     def _mean(self, network: ConvNet, obs: Tensor) -> Tensor:
         return self.centre + self.scale * network(_channels_last(obs))
+
+
+class TwoRatePPO(PPO):
+    """PPO whose critic has a learning rate of its own: it begins from nothing, the actor does not."""
+
+    critic_rate: float
+
+    def _update_learning_rate(self, optimizers: Any) -> None:
+        """Called by `train`, which would otherwise set one rate for both."""
+        super()._update_learning_rate(optimizers)
+        self.policy.optimizer.param_groups[1]["lr"] = self.critic_rate
 
 
 def _channels_last(obs: Tensor) -> Tensor:

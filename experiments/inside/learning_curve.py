@@ -1,6 +1,10 @@
-"""The curve of learning inside a world model as JSON and as a picture. Knows nothing of how it came about."""
+"""The curve of learning inside a world model as JSON and as a picture. Knows nothing of how it came about.
+
+Several side by side: python -m worldsim.experiments.inside.learning_curve PICTURE.png FOLDER [FOLDER ...]
+"""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,3 +43,13 @@ def draw(curves: list[dict[str, Any]], path: Path) -> None:
     figure.axes[0].legend(fontsize=7, loc="lower right")
     with written_whole(path) as aside:
         figure.savefig(aside, format="png", dpi=110)
+
+
+def main(words: list[str]) -> None:
+    """Draw the curves of these training folders into the file named first."""
+    picture, *folders = map(Path, words)
+    draw([read_curve(folder / "curve.json") | {"title": folder.name.removesuffix("-training")} for folder in folders], picture)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

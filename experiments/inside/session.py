@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3 import PPO
 from stable_baselines3.common.logger import configure
 
 from worldsim.data.files import sweep
 from worldsim.envs.sb3 import WorldVecEnv
 from worldsim.errors import InvalidInput
-from worldsim.experiments.inside.actor import Base, ClonedActorCritic
+from worldsim.experiments.inside.actor import Base, ClonedActorCritic, TwoRatePPO, load_base
 from worldsim.experiments.inside.doubt import Doubting
 from worldsim.experiments.inside.learning_curve import read_curve, write_curve
 from worldsim.experiments.inside.reward import GuardedReward, Prices
@@ -97,7 +96,7 @@ class Session:
         if self.config.select == "truth":
             best = max(self.curve["checks"], key=lambda check: check["true"]["rate"])
             iteration = best["iteration"]
-            network = self.base.network if iteration == 0 else self._kept(iteration)
+            network = self.base.network if iteration == 0 else load_base(str(self.folder / f"{iteration}")).network
         about = {**self._recipe, "steps": iteration * self.config.lanes * self._setting.task.horizon, "iteration": iteration}
         self.base.save(folder, network, about)
         return folder
@@ -113,11 +112,6 @@ class Session:
         if self.config.select == "truth":
             self.base.save(self.folder / f"{self.iteration}", self.ppo.policy.actor, {"iteration": self.iteration})
 
-    def _kept(self, iteration: int) -> Any:
-        from worldsim.experiments.inside.actor import load_base
-
-        return load_base(str(self.folder / f"{iteration}")).network
-
     def _learnt(self) -> dict[str, float]:
         """The divergence from the base where the policy has been, in nats, and PPO's own numbers."""
         logged = self.ppo.logger.name_to_value
@@ -126,7 +120,7 @@ class Session:
         return {name: float(np.nan_to_num(logged[key])) for name, key in names.items()} | {"reward": float(buffer.rewards.sum(0).mean())}
 
 
-def make_ppo(config: Any, base: Base, env: GuardedReward, horizon: int) -> PPO:
+def make_ppo(config: Any, base: Base, env: GuardedReward, horizon: int) -> TwoRatePPO:
     """PPO whose actor is the base policy, with rollouts of one horizon in each lane, and no output of its own.
 
     Raises:
@@ -134,7 +128,7 @@ def make_ppo(config: Any, base: Base, env: GuardedReward, horizon: int) -> PPO:
     """
     if config.lanes * horizon % config.batch:
         raise InvalidInput(f"batch is {config.batch}, expected a divisor of lanes x horizon = {config.lanes * horizon}")
-    ppo = PPO(
+    ppo = TwoRatePPO(
         ClonedActorCritic,
         env,
         learning_rate=config.learning_rate,
@@ -148,6 +142,7 @@ def make_ppo(config: Any, base: Base, env: GuardedReward, horizon: int) -> PPO:
         device=config.device,
         policy_kwargs={"base": base, "log_std": config.log_std},
     )
+    ppo.critic_rate = config.critic_rate
     ppo.set_logger(configure(None, []))
     return ppo
 
