@@ -11,8 +11,8 @@ from worldsim.types import ActionSpec, Start
 class MujocoTruth:
     """A true world (`worldsim.types.Truth`) whose lanes are reused from reset to reset. A start's seed says where everything stands.
 
-    Subclasses name their physics (with `model`, `data`, `reset`, `step`, `state`), the camera that renders them, what their actions mean
-    and the scene's own start for a seed.
+    Subclasses name their physics (with `model`, `data`, `reset`, `step`, `state`, `success`), the camera that renders them, what their
+    actions mean and the scene's own start for a seed.
     """
 
     action: ActionSpec
@@ -48,6 +48,10 @@ class MujocoTruth:
         """The exact state of every lane."""
         rows = [self.state_of(physics) for physics in self._lanes]
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def successes(self) -> list[bool]:
+        """Whether the task is done, of every lane."""
+        return [bool(physics.success) for physics in self._lanes]
 
     def state_of(self, physics: Any) -> dict[str, np.ndarray]:
         """The exact state of one lane."""

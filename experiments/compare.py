@@ -41,10 +41,7 @@ def run(config: CompareConfig) -> None:
         raise InvalidInput(
             "compare needs a run folder or a reference; type worldsim compare RUN (worldsim compare --real list lists references)"
         )
-    if config.out and Path(config.out).is_dir():
-        raise InvalidInput(
-            f"out={config.out} is a folder; name the file that the numbers go to, as out={Path(config.out) / 'comparison.json'}"
-        )
+    _check_places(config)
     check_accepted(config.accept)
     names, tasks = _named("names", config.names, "mine: rt-1-converged"), _named("tasks", config.tasks, "drawer: close_drawer")
     pairs, notes = joined(simulated_sides(words, config.setting), config.real, tasks)
@@ -63,6 +60,20 @@ def run(config: CompareConfig) -> None:
     _print(document, config.out)
     if config.report:
         _report(document, pairs, Path(config.report))
+
+
+def _check_places(config: CompareConfig) -> None:
+    """Refuse, before anything is computed, an `out` or `report` that a file or a folder stands in the way of."""
+    if config.out and Path(config.out).is_dir():
+        raise InvalidInput(
+            f"out={config.out} is a folder; name the file that the numbers go to, as out={Path(config.out) / 'comparison.json'}"
+        )
+    if config.out and Path(config.out).exists() and not Path(config.out).is_file():
+        raise InvalidInput(f"out={config.out} is a device or a pipe, which a file would replace; name a file, as out=comparison.json")
+    for key, place in (("out", config.out and Path(config.out).parent), ("report", config.report and Path(config.report))):
+        barred = next((each for each in (place, *place.parents) if each.exists() and not each.is_dir()), None) if place else None
+        if barred:
+            raise InvalidInput(f"{key}={getattr(config, key)} cannot be written: {barred} is a file; name another {key}=PATH")
 
 
 def _report(document: Mapping[str, Any], pairs: Sequence[tuple[Simulated, Real]], folder: Path) -> None:

@@ -21,7 +21,7 @@ from worldsim.experiments.schema import EvaluateVideoConfig
 from worldsim.experiments.setting import open_model, sampler_facts, use_torch, world_model_facts
 from worldsim.experiments.video_clips import ClipList, choose_clips, read_batch, read_clips, write_clips
 from worldsim.experiments.video_protocol import Protocol
-from worldsim.types import WorldModel
+from worldsim.types import Trajectory, WorldModel
 
 SHOWN = 4  # clips in the film strip
 
@@ -31,6 +31,8 @@ class Outcome:
     """What was measured on all clips, and the first few of them: pairs of recorded and imagined frames uint8 `[T, H, W, 3]`."""
 
     metrics: dict[str, Any]
+    physics: dict[str, Any] = field(default_factory=dict)
+    physics_left_out: dict[str, str] = field(default_factory=dict)
     shown: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
 
 
@@ -43,7 +45,7 @@ def run(config: EvaluateVideoConfig) -> dict[str, Any]:
     """
     from rich.console import Console
 
-    from worldsim.experiments.video_results import quality_table, remarks, write_quality
+    from worldsim.experiments.video_results import physics_table, quality_table, remarks, write_quality
 
     use_torch(config.threads, config.device)
     facts, model_config = world_model_facts(config.world_model)
@@ -54,7 +56,9 @@ def run(config: EvaluateVideoConfig) -> dict[str, Any]:
     numbers = {
         "protocol": {"name": Path(config.protocol).stem, **asdict(protocol)},
         "metrics": outcome.metrics,
+        "physics": outcome.physics,
         "left_out": left_out,
+        "physics_left_out": outcome.physics_left_out,
         "clips": len(clips.clips),
         "clips_wanted": protocol.clips,
         "clips_digest": clips.digest,
@@ -67,6 +71,7 @@ def run(config: EvaluateVideoConfig) -> dict[str, Any]:
     }
     console = Console(highlight=False)
     console.print(quality_table(numbers))
+    console.print(physics_table(numbers))
     for line in remarks(numbers):
         console.print(line, markup=False, soft_wrap=True)
     if config.out:
@@ -129,32 +134,56 @@ def chosen_clips(config: EvaluateVideoConfig, protocol: Protocol) -> ClipList:
 def _measure(config: EvaluateVideoConfig, protocol: Protocol, networks: dict[str, Any], clips: ClipList) -> Outcome:
     from tqdm import tqdm
 
+    from worldsim.experiments.video_physics import PhysicsScores
     from worldsim.experiments.video_scores import VideoScores
 
-    scores, shown = VideoScores(protocol, networks, config.device), []
+    scores, shown, model = VideoScores(protocol, networks, config.device), [], open_model(config)
+    physics = PhysicsScores(protocol.physics, protocol.given, model.spec.fps, _look(config, model))
     with tqdm(total=len(clips.clips), desc="evaluate-video", unit="clip") as bar:
-        for truth, made in _predictions(config, protocol, open_model(config), clips):
+        for recorded, made in _predictions(config, protocol, model, clips):
+            truth = np.stack([each.frames for each in recorded])
             scores.add(truth, made)
+            physics.add(recorded, made)
             shown += list(zip(truth, made, strict=True))[: SHOWN - len(shown)]
             bar.update(len(truth))
-    return Outcome(scores.summary(config.seed), shown)
+    return Outcome(scores.summary(config.seed), physics.summary(config.seed), physics.left_out, shown)
+
+
+def _look(config: EvaluateVideoConfig, model: WorldModel) -> Any:
+    """How depth and flow are seen in predicted frames: by estimators in files, else by the model's heads, else not at all.
+
+    Raises:
+        InvalidInput: one file without the other.
+    """
+    from worldsim.experiments.video_scenes import by_files, by_heads
+
+    if bool(config.depth) != bool(config.flow):
+        raise InvalidInput("depth and flow are estimated together; give both: depth=FILE flow=FILE")
+    if config.depth and config.flow:
+        return by_files(config.depth, config.flow)
+    return by_heads(model) if getattr(getattr(model, "network", None), "heads", None) is not None else None
 
 
 def _predictions(
     config: EvaluateVideoConfig, protocol: Protocol, model: WorldModel, clips: ClipList
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Recorded and imagined clips, uint8 `[B, T, H, W, 3]` each, batch by batch; both begin with the given frames."""
+) -> Iterator[tuple[list[Trajectory], np.ndarray]]:
+    """Recorded clips and the model's, uint8 `[B, T, H, W, 3]`, batch by batch; both begin with the given frames."""
     folder, given = split_folder(config.data, "validation"), protocol.given
     camera = camera_of(world_model_facts(config.world_model)[1])
     proceed = {"ar": continue_stepwise, "nar": continue_jointly}[protocol.mode]
     for begin in range(0, len(clips.clips), config.batch):
         chosen = clips.clips[begin : begin + config.batch]
-        truth, actions = read_batch(folder, chosen, protocol.length, camera)
+        recorded = read_batch(folder, chosen, protocol.length, camera)
+        truth, actions = np.stack([each.frames for each in recorded]), _actions(recorded)
         before, ahead = actions[:, : given - 1], actions[:, given - 1 :]
         if config.shuffle_actions:
-            ahead = read_batch(folder, _next_ones(clips, begin, len(chosen)), protocol.length, camera)[1][:, given - 1 :]
+            ahead = _actions(read_batch(folder, _next_ones(clips, begin, len(chosen)), protocol.length, camera))[:, given - 1 :]
         made = proceed(model, truth[:, :given], ahead, [clip.draw_seed(config.seed) for clip in chosen], before)
-        yield truth, np.concatenate([truth[:, :given], made], axis=1)
+        yield recorded, np.concatenate([truth[:, :given], made], axis=1)
+
+
+def _actions(clips: list[Trajectory]) -> np.ndarray:
+    return np.stack([clip.actions for clip in clips])  # [B, T - 1, A]
 
 
 def _next_ones(clips: ClipList, begin: int, count: int) -> list[Any]:

@@ -125,6 +125,14 @@ class Reference:
         except (OSError, ValueError, KeyError):
             return False
 
+    def difference(self, run: Path, ended: Ended) -> str:
+        """What tells a run that ended from this one, in words; empty where nothing does."""
+        if ended.code:
+            return f"ended with {ended.code}: {ended.said[-2000:]}"
+        if halves := [str(path.relative_to(run)) for path in run.rglob(".*.tmp")]:
+            return f"half-written files are left: {halves}"
+        return "" if self.equals(run) else "other results, frames, actions or verdicts"
+
     def evaluate(self, run: Path, **more: Any) -> Process:
         """The same evaluation in another folder, or resumed there."""
         return Process(lambda: cli.main(command(run, **more)), self.folder / "log")

@@ -1,14 +1,11 @@
 """`worldsim label`: people judge clips of a run on a local page; their labels are kept, compared, written to files and read from them."""
 
 import getpass
-import os
 import shlex
-import sys
-import webbrowser
 from pathlib import Path
-from typing import Any
 
 from worldsim.errors import InvalidInput
+from worldsim.experiments.page import announce
 from worldsim.experiments.schema import LabelConfig
 from worldsim.labelling.deck import Choice, chosen, deal, read_entries
 from worldsim.labelling.label import check_rater
@@ -55,7 +52,7 @@ def _import(folder: RunFolder, config: LabelConfig) -> None:
 
 def _label(folder: RunFolder, config: LabelConfig) -> None:
     """Serve the page until the rater is done or interrupts; then print the summary."""
-    from worldsim.labelling.serve import LabelServer
+    from worldsim.labelling.serve import label_server
     from worldsim.labelling.sitting import Sitting
 
     choice, asked, rater = _choice(config), _question(folder, config), _rater(config)
@@ -67,24 +64,14 @@ def _label(folder: RunFolder, config: LabelConfig) -> None:
         sitting = Sitting(folder, cards, ledger, asked)
         _say(f"{rater}: {sitting.done} of {sitting.total} clips labelled. Saved at once, each; ctrl-C ends, the same command goes on.")
         try:
-            _serve(LabelServer(sitting, config.port), config)
+            server = label_server(sitting, config.port)
+            announce(server.address, open_browser=config.open)
+            server.run()
         except KeyboardInterrupt:
             if sitting.next():
                 _say(f"{rater}: {sitting.done} of {sitting.total} clips labelled and saved")
                 raise
     _summarize(folder, config)
-
-
-def _serve(server: Any, config: LabelConfig) -> None:
-    _say(f"open in one browser, once: {server.address}")
-    if config.open and _has_screen():
-        webbrowser.open(server.address)
-    server.run()
-
-
-def _has_screen() -> bool:
-    """Whether a browser can be opened in a window: a text browser would take over the terminal."""
-    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _choice(config: LabelConfig) -> Choice:

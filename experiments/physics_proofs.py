@@ -8,7 +8,7 @@ from pathlib import Path
 
 from worldsim.data.files import written_whole
 from worldsim.errors import InvalidInput, RunMismatch, UnknownName, WorldsimError
-from worldsim.experiments.proofs.claims import CLAIMS
+from worldsim.experiments.proofs.all_claims import CLAIMS
 from worldsim.experiments.proofs.models import SCALES, Models
 from worldsim.experiments.proofs.rows import Row, kept, table
 from worldsim.experiments.setting import use_torch

@@ -48,7 +48,7 @@ def judge_of(config: PosttrainConfig, sampled: Any, folder: Path) -> Any:
     if spec["name"] == "human":  # not kept: people label more, and change their minds
         return _people(spec, sampled, folder / "to_label")
     if spec["name"] == "inverse_dynamics" and not spec.get("path"):
-        spec["path"] = str(_inverse_dynamics(config))
+        spec["path"] = str(trained_reader(config))
     return Kept(load_feedback(spec), Path(config.out) / "rounds" / KEPT)
 
 
@@ -211,7 +211,7 @@ def _into(world: Any, actions: np.ndarray) -> Any:
     return torch.from_numpy(np.concatenate([np.zeros_like(normal[:, :1]), normal], axis=1))
 
 
-def _inverse_dynamics(config: PosttrainConfig) -> Path:
+def trained_reader(config: PosttrainConfig) -> Path:
     """Train a network that reads actions off neighbouring real frames; components that it reads off held-out recordings count."""
     import torch
 

@@ -80,7 +80,7 @@ class EvaluateVideoConfig(ModelKeys):
 
     world_model: str = option("drawer", "name or checkpoint of the world model that predicts")
     data: str = option(REQUIRED, "folder of recorded episodes")
-    protocol: str = option("drawer", "what is given, predicted and scored: drawer, rt1, csgo, recon, recon_rollout or a YAML file")
+    protocol: str = option("drawer", "what is given, predicted and scored: drawer, drop, rt1, csgo, recon, recon_rollout or a YAML file")
     clips: str | None = option(None, "clips.json of an earlier run, to score the same clips; null chooses by the protocol's seed")
     limit: int | None = option(None, "score at most this many clips; null takes the protocol's number", least=1)
     mode: str | None = option(None, "frame by frame or all together; null takes the protocol's", choices=("ar", "nar"))
@@ -89,6 +89,8 @@ class EvaluateVideoConfig(ModelKeys):
     fid: str | None = option(None, "Inception, likewise")
     lpips: str | None = option(None, "LPIPS, likewise")
     dreamsim: str | None = option(None, "DreamSim, likewise")
+    depth: str | None = option(None, "depth estimator as a TorchScript file, in place of the model's heads; with flow=")
+    flow: str | None = option(None, "flow estimator, likewise")
     shuffle_actions: bool = option(default=False, meaning="give each clip another one's actions: a model that listens must get worse")
     seed: int = option(0, "every draw of the model follows from it; the clips follow from the protocol's", least=0)
     batch: int = option(25, "clips predicted together", least=1)
@@ -150,6 +152,29 @@ class LabelConfig:
 
 
 @dataclass
+class PlayConfig(ModelKeys):
+    """Keys of `worldsim play`."""
+
+    world_model: str = option("drawer", "name or checkpoint of the world model to play in")
+    task: str | None = option(
+        None, "where games begin: name or file of a task, or a folder of recordings; null is the task called like the world model"
+    )
+    truth: str | None = option("auto", "name of a true world to go beside it; auto takes the one called like the world model, null none")
+    policy: Any = option(None, "who can be handed over to, as name, checkpoint or mapping; null offers the shipped ones that fit")
+    start: int = option(0, "number of the task's start to begin at", least=0)
+    seed: int = option(0, "every draw of the first game follows from it", least=0)
+    out: str = option("runs/play", "folder for recordings: episode files in its folders imagined and truth")
+    frames: int = option(1000, "frames held to go back to, each with the model's state; the oldest game is forgotten first", least=2)
+    device: str = option("cpu", CPU_OR_CUDA)
+    determinism: str = option(
+        "strict", "strict gives the same bits for the same actions on one machine; fast may use all threads", choices=("fast", "strict")
+    )
+    threads: int = option(0, THREADS, least=0)
+    port: int = option(0, "port on this machine's loopback; 0 takes a free one", least=0)
+    open: bool = option(default=True, meaning="open the page in a browser, where there is a screen")
+
+
+@dataclass
 class CompareConfig:
     """Keys of `worldsim compare`."""
 
@@ -187,8 +212,8 @@ class BenchConfig(EngineKeys):
     out: str = option("bench.json", "file that the timings are written to")
     parts: list[str] = option(
         ["memory", "frames", "env", "evaluation", "peers"],
-        "what to measure; engine and decoder say what each of the engine's options is worth",
-        choices=("memory", "frames", "env", "evaluation", "engine", "decoder", "peers"),
+        "what to measure; engine and decoder say what each of the engine's options is worth, play what worldsim play reaches",
+        choices=("memory", "frames", "env", "evaluation", "engine", "decoder", "play", "peers"),
     )
     world_model: str = option("drawer", "name or checkpoint of the world model to time")
     preset: str | None = option(None, "sizes to time in the model alone with random weights in its place, as dynamicrafter_small or rt1")
@@ -205,7 +230,7 @@ class BenchConfig(EngineKeys):
     frames: int = option(0, "frames per lane in each timing; 0 is as many as pass until their cost repeats", least=0)
     repeats: int = option(5, "timings of each, in turn, of which the least counts", least=1)
     policies: list[Any] = option([], "policies of the short evaluation; [] is the first and the last of the shipped panel")
-    task: str = option("drawer", "task of the short evaluation")
+    task: str = option("drawer", "task of the short evaluation, and of play")
     verifier: Any = option(None, "judge of the short evaluation; null takes the world model's own, else classifier")
     episodes: int = option(25, "episodes per policy of the short evaluation", least=1)
     evaluation_batch: int = option(25, "episodes of the short evaluation that are stepped together", least=1)

@@ -27,7 +27,7 @@ from worldsim.load import (
 from worldsim.options import SamplerKeys, model_options
 from worldsim.registry import POLICIES, TRUTHS, VERIFIERS, WORLD_MODELS
 from worldsim.report.run_folder import PEOPLE
-from worldsim.types import Policy, Task, Verifier, WorldModel, WorldSpec
+from worldsim.types import Policy, Task, Truth, Verifier, WorldModel, WorldSpec
 
 RESERVED = ("state", "human")  # names of verdicts that only their own judges may write
 SAMPLER_KEYS = tuple(field.name for field in fields(SamplerKeys))  # of a checkpoint's sampler, what a command may replace
@@ -72,7 +72,8 @@ def prepare(config: EvaluateConfig) -> Setting:
     planned = plan(task, facts, worlds, config.episodes, config.seed)
     model = open_model(config)
     check_verifier_frames(judge, model.spec)
-    built = {"imagined": Imagined(model, strict=strict)} | ({"truth": _truth(config.truth, task, model.spec)} if config.truth else {})
+    built = {"imagined": Imagined(model, strict=strict)}
+    built |= {"truth": Genuine(open_truth(config.truth, task, model.spec))} if config.truth else {}
     policies = {name: load_policy(spec, model.spec.action) for name, spec in specs.items()}
     check_fit(policies, task, model.spec)
     identity = {
@@ -228,7 +229,13 @@ def _task(config: EvaluateConfig, camera: str | None) -> Task:
     return task if config.horizon is None else replace(task, horizon=config.horizon)
 
 
-def _truth(name: str, task: Task, spec: WorldSpec) -> Genuine:
+def open_truth(name: str, task: Task, spec: WorldSpec) -> Truth:
+    """The true world of that name, at the task's first start.
+
+    Raises:
+        InvalidInput: it cannot be placed at the task's starts, or its actions or frames are not the world model's.
+        UnknownName, MissingDependency: there is none of that name, or what it needs is not installed.
+    """
     if task.starts[0].recording:
         raise InvalidInput(f'truth "{name}" cannot be placed at the recorded starts of task "{task.id}"; drop truth={name}')
     truth = load_truth(name)
@@ -237,7 +244,7 @@ def _truth(name: str, task: Task, spec: WorldSpec) -> Genuine:
     shape = truth.reset(task.starts[:1]).shape[1:]
     if shape != (spec.height, spec.width, 3):
         raise InvalidInput(f'truth "{name}" makes frames {list(shape)}, expected [{spec.height}, {spec.width}, 3]; use one of that size')
-    return Genuine(truth)
+    return truth
 
 
 def check_fit(policies: dict[str, Policy], task: Task, spec: WorldSpec) -> None:

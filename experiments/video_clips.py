@@ -2,16 +2,15 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-
-import numpy as np
 
 from worldsim.data.cameras import seen_from
 from worldsim.data.files import digest_of, write_json
 from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
 from worldsim.errors import DamagedFile, InvalidInput
+from worldsim.types import Trajectory
 
 FORMAT = "worldsim-clips/1"
 
@@ -100,32 +99,39 @@ def read_clips(path: str, length: int) -> ClipList:
     return found
 
 
-def read_clip(folder: Path, clip: Clip, length: int, camera: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Frames uint8 `[length, H, W, 3]` of a clip as `camera` saw it, and the actions float32 `[length - 1, A]` between them.
+def read_clip(folder: Path, clip: Clip, length: int, camera: str | None = None) -> Trajectory:
+    """A clip of `length` frames as `camera` saw it, with the actions between them and their states; metadata says where it begins.
 
     Raises:
         InvalidInput: the recording has fewer frames.
         DamagedFile: there is no such recording, or not a sound one.
     """
     recorded = seen_from(read_trajectory(folder / f"{clip.episode}.h5"), camera)
-    frames = recorded.frames[clip.begin : clip.begin + length]
-    if clip.begin < 0 or len(frames) < length:
+    rows = slice(clip.begin, clip.begin + length)
+    if clip.begin < 0 or len(recorded.frames[rows]) < length:
         raise InvalidInput(
             f"{clip.episode} has {len(recorded.frames)} frames, the clip wants {length} from {clip.begin}; give other clips="
         )
-    return frames, recorded.actions[clip.begin : clip.begin + length - 1]
+    return replace(
+        recorded,
+        frames=recorded.frames[rows],
+        actions=recorded.actions[clip.begin : clip.begin + length - 1],
+        states={name: values[rows] for name, values in recorded.states.items()},
+        views={},
+        metadata={**recorded.metadata, "begin": clip.begin},
+    )
 
 
-def read_batch(folder: Path, clips: Sequence[Clip], length: int, camera: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Frames uint8 `[B, length, H, W, 3]` and actions float32 `[B, length - 1, A]` of several clips.
+def read_batch(folder: Path, clips: Sequence[Clip], length: int, camera: str | None = None) -> list[Trajectory]:
+    """Several clips of one frame size and kind of action.
 
     Raises:
         InvalidInput: recordings of different frame sizes or actions, or as `read_clip`.
     """
     read = [read_clip(folder, clip, length, camera) for clip in clips]
-    if len({(frames.shape, actions.shape) for frames, actions in read}) > 1:
+    if len({(clip.frames.shape, clip.actions.shape) for clip in read}) > 1:
         raise InvalidInput(f"the recordings below {folder} differ in frame size or actions; give those of one kind")
-    return np.stack([frames for frames, _ in read]), np.stack([actions for _, actions in read])
+    return read
 
 
 def _draw(text: str) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from worldsim.errors import InvalidInput, UnknownName
+from worldsim.experiments.physics_keys import PhysicsKeys
 from worldsim.registry import did_you_mean
 
 METRICS = ("psnr", "ssim", "lpips", "dreamsim", "fvd", "fid")
@@ -30,6 +31,7 @@ class Protocol:
         size: height and width resized to then, bilinearly; [] keeps the size.
         metrics: what is measured.
         lpips_net: the network that the numbers to compare with were measured with, said in the results.
+        physics: what the physics block may know of the recordings.
         ssim_border: let SSIM's window reach over the edge, as torchmetrics does and piqa does not.
     """
 
@@ -46,6 +48,7 @@ class Protocol:
     metrics: list[str] = field(default_factory=lambda: ["psnr", "ssim"])
     lpips_net: str = "vgg"
     ssim_border: bool = False
+    physics: PhysicsKeys = field(default_factory=PhysicsKeys)
 
     def __post_init__(self) -> None:
         if min(self.given, self.predicted, self.clips) < 1:

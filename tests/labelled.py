@@ -16,9 +16,10 @@ from worldsim.labelling.deck import Choice, deal, read_entries
 from worldsim.labelling.label import Label, content_of
 from worldsim.labelling.ledger import opened
 from worldsim.labelling.question import Question
-from worldsim.labelling.serve import LabelServer
+from worldsim.labelling.serve import label_server
 from worldsim.labelling.sitting import Sitting
 from worldsim.report.run_folder import RunFolder
+from worldsim.serving.server import PageServer
 from worldsim.types import Trajectory
 
 INSTRUCTION = "push the square to the right"
@@ -74,7 +75,7 @@ def imagined(run):
 class Client:
     """A browser without a screen: keeps its cookie, sends what it is told."""
 
-    server: LabelServer
+    server: PageServer
     cookie: str = ""
     csrf: str = ""
     headers: dict[str, str] = field(default_factory=dict)
@@ -105,12 +106,12 @@ class Client:
 @contextmanager
 def served(
     run: RunFolder, rater: str = "ann", choice: Choice | None = None, question: Question | None = None
-) -> Iterator[tuple[LabelServer, Sitting]]:
+) -> Iterator[tuple[PageServer, Sitting]]:
     """The label page of one sitting, answering on a free port until the block ends."""
     choice = choice or Choice()
     with opened(run, rater) as ledger:
         sitting = Sitting(run, deal(read_entries(run)[0], choice, rater), ledger, question or Question())
-        server = LabelServer(sitting)
+        server = label_server(sitting)
         thread = threading.Thread(target=server.run)
         thread.start()
         try:

@@ -80,7 +80,7 @@ def test_starts_and_clips_are_seen_from_the_camera(tmp_path):
     trajectory = read_trajectory(tmp_path / "out/train/1.h5")
     for camera, frames in {None: trajectory.frames, "1": trajectory.views["1"]}.items():
         np.testing.assert_array_equal(recorded_task(tmp_path / "out", camera).starts[0].frames, frames[:1])
-        np.testing.assert_array_equal(read_clip(tmp_path / "out", Clip("train/1", 1), 3, camera)[0], frames[1:4])
+        np.testing.assert_array_equal(read_clip(tmp_path / "out", Clip("train/1", 1), 3, camera).frames, frames[1:4])
 
 
 def test_a_checkpoint_says_its_camera_or_does_not():

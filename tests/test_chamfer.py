@@ -8,7 +8,8 @@ from test_geometry_heads import with_heads
 from test_scene_truth import NEAR, episode
 
 from worldsim.errors import InvalidInput
-from worldsim.posttraining.chamfer import chamfer, cloud_distances
+from worldsim.geometry import chamfer
+from worldsim.posttraining.chamfer import cloud_distances
 from worldsim.posttraining.feedback import load_feedback
 from worldsim.posttraining.feedback.chamfer import ChamferFeedback
 from worldsim.simulator import Sampler, save_world_model

@@ -375,7 +375,7 @@ def test_training_that_was_killed_and_goes_on_equals_one_that_was_not(tmp_path):
     while not state.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.wait(timeout=60)
     assert state.exists()
     assert not (tmp_path / "cut" / "config.json").exists()
     train(data, tmp_path / "cut", steps=60)

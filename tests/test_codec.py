@@ -81,6 +81,12 @@ def test_a_column_major_npy_file_is_read_right():
     np.testing.assert_array_equal(unpack(pack({"x": wide}, GR00T), GR00T)["x"], wide)
 
 
+@pytest.mark.parametrize("shape", [(0, 4, 3), (5, 0, 4)])
+def test_the_harness_sends_empty_pictures_as_arrays(shape):
+    found = unpack(pack(np.zeros(shape, np.uint8), HARNESS), HARNESS)
+    assert (found.shape, found.dtype) == (shape, np.uint8)
+
+
 def test_the_harness_compresses_pictures_without_loss():
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     wire = pack({"image": image}, HARNESS)
@@ -234,7 +240,8 @@ def test_a_picture_that_unfolds_to_too_much_is_refused():
 def test_npy_files_with_objects_are_refused():
     file = io.BytesIO()
     np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    for data in (file.getvalue(), b"", b"\x93NUMPY\x03\x00", b"\x93NUMPY\x01\x00\xff\xff{", 5):
+    unclosed = b"\x93NUMPY\x01\x00\x04\x00{(L\n"
+    for data in (file.getvalue(), b"", b"\x93NUMPY\x03\x00", b"\x93NUMPY\x01\x00\xff\xff{", unclosed, 5):
         with pytest.raises(MalformedMessage):
             unpack(msgpack.packb({"__ndarray_class__": True, "as_npy": data}), GR00T)
 

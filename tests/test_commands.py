@@ -265,7 +265,7 @@ def test_processes_of_an_ended_run_end_with_it_and_it_is_resumed(drawer_parts, n
         process.kill()
     else:
         os.killpg(process.pid, number)  # Ctrl-C reaches all processes of a terminal
-    _, err = process.communicate()
+    _, err = process.communicate(timeout=120)
     assert process.returncode == code, err
     assert "Traceback" not in err
     deadline = time.monotonic() + 30

@@ -1,5 +1,6 @@
 """The page of a comparison: all its numbers, the figures, clips of twins, and nothing from elsewhere."""
 
+import os
 import re
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from comparing import CLOSE, OUTCOMES, csv_of, make_run, refusal, several
 
 from worldsim.data.video import read_video, write_video
+from worldsim.experiments import cli
 
 
 def films(folder, starts: int) -> str:
@@ -53,3 +55,19 @@ def test_help_names_what_is_written(name, capsys):
 
     assert cli.main(["compare", "--help"]) == 0
     assert f"  {name}: str | null" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", ["out={}/x.json", "report={}", "report={}/page"])
+def test_a_file_in_the_way_of_what_is_written_is_told(tmp_path, capsys, place):
+    file = tmp_path / "afile"
+    file.write_text("kept")
+    assert cli.main(["compare", CLOSE, place.format(file)]) == 2
+    assert f"{file} is a file" in capsys.readouterr().err
+    assert file.read_text() == "kept"
+
+
+def test_a_pipe_is_not_replaced_by_the_numbers(tmp_path, capsys):
+    os.mkfifo(pipe := tmp_path / "pipe")
+    assert cli.main(["compare", CLOSE, f"out={pipe}"]) == 2
+    assert "is a device or a pipe" in capsys.readouterr().err
+    assert pipe.is_fifo()

@@ -11,8 +11,10 @@ from gymnasium.utils.env_checker import check_env
 import worldsim.envs  # noqa: F401  (registers the ids)
 from worldsim.data.splits import split_of
 from worldsim.data.trajectory_file import read_trajectory
+from worldsim.envs.drawer.rendering import import_mujoco
 from worldsim.envs.drop.behaviours import BEHAVIOURS, MIXES, choose_behaviour, expert_action
 from worldsim.envs.drop.physics import ACTION, LINE, RADIUS, DropPhysics, DropStart, task_start
+from worldsim.envs.drop.rendering import DepthCamera
 from worldsim.envs.drop.truth import HORIZON, DropTruth
 from worldsim.errors import InvalidInput, UnknownName
 from worldsim.experiments.collect import run as run_collect
@@ -109,6 +111,25 @@ def test_depth_segmentation_and_camera_agree_with_the_balls_place(truth):
     assert np.abs(placed.mean(axis=1) - state["ball"])[[0, 2]].max() < 0.05
     assert (state["depth"].dtype, state["segmentation"].dtype) == (np.float32, np.uint8)
     assert np.isfinite(state["depth"]).all()
+
+
+def test_the_camera_sees_what_mujocos_own_renderer_sees(physics):
+    """Which draws depth and segmentation apart; and a second camera changes nothing for the first."""
+    mujoco = import_mujoco()
+    camera, other = (DepthCamera(physics.model, "main", size) for size in (40, 24))
+    own = mujoco.Renderer(physics.model, 40, 40)
+    for seed in range(3):
+        physics.reset(task_start(seed))
+        found, _ = camera.measure(physics.data) | {"colour": camera.render(physics.data)}, other.render(physics.data)
+        own.update_scene(physics.data, camera="main")
+        assert np.array_equal(own.render(), found["colour"])
+        own.enable_segmentation_rendering()
+        assert np.array_equal(own.render()[..., 0], found["segmentation"])
+        own.enable_depth_rendering()
+        np.testing.assert_allclose(found["depth"], own.render(), atol=4e-6)
+        own.disable_depth_rendering()
+    for each in (own, camera, other):
+        each.close()
 
 
 def test_the_environment_passes_both_checks():

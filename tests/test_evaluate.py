@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+import tiny_runs
 import torch
 import toy
 
@@ -22,7 +23,7 @@ from worldsim.experiments import cli
 from worldsim.experiments.provenance import command_of
 from worldsim.experiments.schema import EvaluateConfig
 from worldsim.load import load_task, part_facts, part_name
-from worldsim.registry import POLICIES, TRUTHS
+from worldsim.registry import POLICIES
 from worldsim.report.migration import read_results
 from worldsim.report.run_folder import RunFolder
 from worldsim.types import Trajectory
@@ -32,22 +33,16 @@ IDENTITY = {"world_model": {"name": "toy"}, "verifier": {"name": "column"}, "tas
 
 @pytest.fixture
 def tiny_parts(tmp_path, monkeypatch):
-    """A folder with a world, two policies, a judge and a task; commands run inside it."""
+    """The parts of a run with two policies; commands run inside their folder."""
     monkeypatch.chdir(tmp_path)
-    tiny.world_model(tmp_path / "world")
-    tiny.policy(tmp_path / "a", seed=1)
-    tiny.policy(tmp_path / "b", seed=2)
-    tiny.classifier(tmp_path / "judge")
-    tiny.task_file(tmp_path / "task.h5")
-    return tmp_path
+    return tiny_runs.parts(tmp_path, "ab")
 
 
 @pytest.fixture
 def slide():
     """The tiny true world under the name "slide"."""
-    TRUTHS.register("slide")(tiny.SlideConfig)
-    yield
-    del TRUTHS._parts["slide"]
+    with tiny_runs.slide():
+        yield
 
 
 def arguments(run: str, **values) -> list[str]:
@@ -198,11 +193,11 @@ def test_a_killed_run_goes_on(tiny_parts):
     process = subprocess.Popen([sys.executable, "-c", program, *arguments("killed", policies="[a,b,random,still]")], stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while not list(Path("killed").glob("episodes/[!.]*.h5")):
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, process.communicate(timeout=120)
         assert time.monotonic() < deadline
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.communicate(timeout=120)
     kept = {path: path.stat().st_mtime_ns for path in Path("killed").glob("episodes/[!.]*.h5")}
     assert 0 < len(kept) < 20
     assert cli.main(arguments("killed", policies="[a,b,random,still]")) == 0

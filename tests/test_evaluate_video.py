@@ -78,7 +78,14 @@ def evaluate(*more: str) -> int:
 
 
 def test_every_protocol_is_sound_and_says_what_it_compares_with():
-    frames = {"drawer": (1, 24, 24), "rt1": (1, 15, 16), "csgo": (4, 12, 12), "recon": (4, 16, 1), "recon_rollout": (4, 16, 3)}
+    frames = {
+        "drawer": (1, 24, 24),
+        "rt1": (1, 15, 16),
+        "csgo": (4, 12, 12),
+        "recon": (4, 16, 1),
+        "recon_rollout": (4, 16, 3),
+        "drop": (1, 12, 12),
+    }
     assert set(preset_names("protocol")) == set(frames)
     for name, (given, predicted, scored) in frames.items():
         protocol = load_preset("protocol", name, Protocol)
@@ -161,7 +168,8 @@ def test_a_clip_list_comes_back_from_its_file_or_not_at_all(parts):
 
 def test_a_clip_brings_the_actions_between_its_frames(parts):
     chosen = choose_clips(Path("rec"), 5, 4, seed=0)
-    frames, actions = read_batch(Path("rec"), chosen.clips, length=5)
+    clips = read_batch(Path("rec"), chosen.clips, length=5)
+    frames, actions = (np.stack([getattr(clip, name) for clip in clips]) for name in ("frames", "actions"))
     assert (frames.shape, actions.shape) == ((4, 5, 16, 16, 3), (4, 4, 3))
     for row, clip in enumerate(chosen.clips):
         recorded = read_trajectory(f"rec/{clip.episode}.h5")

@@ -19,6 +19,7 @@ FLOORS = {
     "worldsim.options": 0,
     "worldsim.errors": 0,
     "worldsim.diffusion": 1,
+    "worldsim.geometry": 1,
     "worldsim.data": 1,
     "worldsim.statistics": 1,
     "worldsim.metrics": 1,
@@ -31,6 +32,8 @@ FLOORS = {
     "worldsim.posttraining": 3,
     "worldsim.report": 3,
     "worldsim.labelling": 3,
+    "worldsim.serving": 3,
+    "worldsim.playing": 3,
     **{f"worldsim.{room}": 4 for room in ROOMS},
     "worldsim.experiments": 5,
 }

@@ -9,13 +9,14 @@ from test_physics_encoder import _stop_at, rollout, world
 from test_training import assert_equal, tensors_of
 
 from worldsim.errors import InvalidInput
+from worldsim.geometry import depth_gap
 from worldsim.models.causal import causality_leak, causalize
 from worldsim.models.geometry_heads import Geometry, GeometryHeadsConfig
 from worldsim.models.physics_encoder import PhysicsEncoderConfig
 from worldsim.models.video_unet import VideoUNet, VideoUNetConfig
 from worldsim.simulator import HISTORY_MODES, Sampler, open_world_model, save_world_model
 from worldsim.simulator.clip_geometry import clip_geometry
-from worldsim.training.geometry import GeometryWeights, SceneTruth, depth_gap, geometry_losses
+from worldsim.training.geometry import GeometryWeights, SceneTruth, geometry_losses
 from worldsim.training.loop import LoopConfig, train
 
 STAGES = {"heads alone": GeometryWeights(), "with the network": GeometryWeights(1.0, 0.1, 0.1, 0.1)}
@@ -196,8 +197,7 @@ def test_the_warp_loss_finds_wrong_motion(wrong):
 def test_depth_is_sampled_where_the_flow_leads():
     """Half a pixel to the right on a ramp of 1 m per pixel is half a metre more."""
     ramp = torch.arange(6.0).expand(1, 4, 6)
-    into = Geometry(ramp, torch.tensor([0.5, 0.0]).expand(1, 4, 6, 2), torch.full((1, 4, 6), 0.2), torch.zeros(1, 4, 6, 2))
-    gap = depth_gap(ramp, into)
+    gap = depth_gap(ramp, ramp, torch.tensor([0.5, 0.0]).expand(1, 4, 6, 2), torch.full((1, 4, 6), 0.2))
     torch.testing.assert_close(gap[..., :5], torch.full((1, 4, 5), 0.3))
 
 

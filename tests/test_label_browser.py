@@ -1,14 +1,13 @@
 """The label page in a real browser without a screen: what is pressed is what is kept. Needs Debian's chromium and chromium-driver."""
 
 import csv
-import os
-import shutil
 import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from browsers import browsing, complaints, press, text, until, webdriver
 from labelled import make_run, served
 
 from worldsim.labelling.deck import Choice
@@ -16,28 +15,6 @@ from worldsim.labelling.ledger import labels_of
 from worldsim.labelling.transfer import export_labels
 
 pytestmark = pytest.mark.slow
-webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install selenium")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-QUIET = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--window-size=1100,900")
-
-
-@contextmanager
-def browsing(*arguments):
-    """A browser of its own; the driver is named, so that selenium looks for none on the network."""
-    if not (CHROMIUM and DRIVER):
-        pytest.skip("needs a browser: sudo apt-get install -y chromium chromium-driver")
-    os.environ["SE_OFFLINE"] = "true"
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for argument in (*QUIET, *arguments):
-        options.add_argument(argument)
-    driver = webdriver.Chrome(service=webdriver.ChromeService(DRIVER), options=options)
-    try:
-        yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.fixture
@@ -51,18 +28,6 @@ def run(tmp_path):
     return make_run(tmp_path / "runsecret")
 
 
-def until(condition, what):
-    end = time.monotonic() + 30
-    while not (found := condition()):
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
-    return found
-
-
-def press(driver, keys):
-    webdriver.ActionChains(driver).send_keys(keys).perform()
-
-
 def ready(driver, before=None):
     """What the page shows now, once that is loaded and is not `before`: a card and its label, or "end"."""
 
@@ -73,16 +38,8 @@ def ready(driver, before=None):
     return until(now, "the page is not ready")
 
 
-def text(driver, id):
-    return driver.execute_script("return document.getElementById(arguments[0]).innerText", id)
-
-
 def video(driver, attribute, id="clip"):
     return driver.execute_script("return document.getElementById(arguments[0])[arguments[1]]", id, attribute)
-
-
-def complaints(driver):
-    return [entry["message"] for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
 
 
 def test_ten_clips_by_keyboard_with_a_reload_a_step_back_and_an_end(browser, run, tmp_path):

@@ -15,11 +15,11 @@ from PIL import Image
 
 from worldsim.labelling.app import ranged
 from worldsim.labelling.deck import Choice
-from worldsim.labelling.guard import HEADERS, LARGEST_BODY
 from worldsim.labelling.label import content_of
 from worldsim.labelling.ledger import labels_of
 from worldsim.labelling.question import Question
 from worldsim.report.run_folder import RunFolder
+from worldsim.serving.guard import HEADERS, LARGEST_BODY
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from worldsim.data.files import write_json
 from worldsim.data.trajectory_file import write_trajectory
 from worldsim.experiments import physics_proofs
 from worldsim.experiments.proofs import tracks
-from worldsim.experiments.proofs.claims import CLAIMS
+from worldsim.experiments.proofs.all_claims import CLAIMS
 from worldsim.experiments.proofs.models import BALL
 from worldsim.experiments.proofs.rows import FAIL, NULL, PASS, below, interval, ratio
 from worldsim.types import Trajectory

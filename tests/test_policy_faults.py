@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+import tiny_runs
 import toy
 
 from worldsim.evaluate import Cast, Clock, Episode, Genuine, Imagined, roll_out
 from worldsim.experiments import cli
 from worldsim.policies.random import RandomPolicy
-from worldsim.registry import POLICIES, TRUTHS
+from worldsim.registry import POLICIES
 from worldsim.report.run_folder import RunFolder
 from worldsim.types import Start
 
@@ -76,15 +77,13 @@ class FlakyConfig:
 @pytest.fixture
 def command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    tiny.world_model(tmp_path / "world")
-    tiny.classifier(tmp_path / "judge")
-    tiny.task_file(tmp_path / "task.h5", starts=5)
+    tiny_runs.parts(tmp_path, policies="")
     POLICIES.register("flaky")(FlakyConfig)
-    TRUTHS.register("slide")(tiny.SlideConfig)
-    yield lambda *more: cli.main(
-        ["evaluate", "run=run", "world_model=world", "policies=[flaky,random]", "task=task.h5", "verifier=judge", "episodes=5", *more]
-    )
-    del POLICIES._parts["flaky"], TRUTHS._parts["slide"]
+    with tiny_runs.slide():
+        yield lambda *more: cli.main(
+            ["evaluate", "run=run", "world_model=world", "policies=[flaky,random]", "task=task.h5", "verifier=judge", "episodes=5", *more]
+        )
+    del POLICIES._parts["flaky"]
 
 
 def test_a_run_counts_them_and_plays_them_again_on_request(command):

@@ -83,15 +83,15 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path, parts):
         asked = words(parts, tmp_path / out, "mode=dpo", "feedback=simulator", "trainable=lora", "steps=25", "save_seconds=0")
         return [sys.executable, "-m", "worldsim.experiments.cli", *asked]
 
-    subprocess.run(started("whole"), check=True, capture_output=True)
+    subprocess.run(started("whole"), check=True, capture_output=True, timeout=300)
     state = tmp_path / "killed" / "rounds" / "1" / "training" / "state.safetensors"
     process = subprocess.Popen(started("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not state.exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    assert process.wait(timeout=60) == -signal.SIGKILL
     assert not (tmp_path / "killed" / "config.json").exists()
-    subprocess.run(started("killed"), check=True, capture_output=True)
+    subprocess.run(started("killed"), check=True, capture_output=True, timeout=300)
     whole, killed = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed"))
     assert whole == killed
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+import tiny_runs
 from test_report import CONFIG, assert_fits, fill, printed, trajectory
+from tiny_runs import evaluate
 
 from worldsim.errors import InvalidInput
 from worldsim.experiments import cli
 from worldsim.policies.played_back import PlayedBack
-from worldsim.registry import TRUTHS
 from worldsim.report.judge_tables import NO_PROBE, probe_table
 from worldsim.report.page import write_report
 from worldsim.report.probe import read_probe
@@ -118,20 +119,10 @@ def test_actions_are_played_back_from_their_own_start():
 
 @pytest.fixture
 def tiny_parts(tmp_path, monkeypatch):
-    """A folder with a world, a policy, a judge, a task and recordings; commands run inside it. The true world is called slide."""
+    """The parts of a run; commands run inside their folder, and the true world is called slide."""
     monkeypatch.chdir(tmp_path)
-    tiny.world_model(tmp_path / "world")
-    tiny.policy(tmp_path / "a", seed=1)
-    tiny.classifier(tmp_path / "judge")
-    tiny.task_file(tmp_path / "task.h5")
-    TRUTHS.register("slide")(tiny.SlideConfig)
-    yield tmp_path
-    del TRUTHS._parts["slide"]
-
-
-def evaluate(*more, task="task.h5", policies="[a,random]", run="run"):
-    words = ["evaluate", "world_model=world", f"policies={policies}", f"task={task}", "verifier=judge", "episodes=5", "workers=1"]
-    return cli.main([*words, f"run={run}", "report=false", *more])
+    with tiny_runs.slide():
+        yield tiny_runs.parts(tmp_path)
 
 
 def results(run="run"):

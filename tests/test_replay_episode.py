@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+import tiny_runs
 
 from worldsim.data.trajectory_file import read_trajectory
 from worldsim.experiments import cli
 from worldsim.experiments.replay_episode import Difference, differences
-from worldsim.registry import TRUTHS
 from worldsim.report.run_folder import RunFolder
 
 STRICT = "determinism=strict"
@@ -18,20 +18,14 @@ STRICT = "determinism=strict"
 
 @pytest.fixture
 def tiny_parts(tmp_path, monkeypatch):
-    """A folder with a world, a policy, a judge and a task; commands run inside it. The true world is called slide."""
+    """The parts of a run; commands run inside their folder, and the true world is called slide."""
     monkeypatch.chdir(tmp_path)
-    tiny.world_model(tmp_path / "world")
-    tiny.policy(tmp_path / "a", seed=1)
-    tiny.classifier(tmp_path / "judge")
-    tiny.task_file(tmp_path / "task.h5")
-    TRUTHS.register("slide")(tiny.SlideConfig)
-    yield tmp_path
-    del TRUTHS._parts["slide"]
+    with tiny_runs.slide():
+        yield tiny_runs.parts(tmp_path)
 
 
-def evaluate(*more, task="task.h5", policies="[a,random]", truth="slide"):
-    words = ["evaluate", "world_model=world", f"policies={policies}", f"task={task}", "verifier=judge", "episodes=3", "workers=1"]
-    assert cli.main([*words, *([f"truth={truth}"] if truth else []), "run=run", "report=false", *more]) == 0
+def evaluate(*more, truth="slide", **parts):
+    assert tiny_runs.evaluate(*([f"truth={truth}"] if truth else []), *more, episodes=3, **parts) == 0
 
 
 def ids(folder="run", **wanted) -> list[str]:

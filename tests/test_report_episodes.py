@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import pytest
 from test_report import CONFIG, OUTCOMES, fill, trajectory
 
+from worldsim.data.files import write_json
 from worldsim.errors import DamagedFile, UnknownName
 from worldsim.report import clips, sections
 from worldsim.report.calibration import add_calibration, against_human
@@ -276,3 +277,36 @@ def test_warnings_name_leaks_carriers_and_what_is_missing(run):
     assert "without bad it falls from 0.900 to 0.300" in found
     assert "not calibrated" in found
     assert "No known-failure probe" in found
+
+
+def measured(run, sha256, **physics):
+    found = {"value": 0.5, "low": 0.4, "high": 0.6, "ceiling": 0.9, "floor": 0.1, "unit": "m", "better": "lower"} | physics
+    psnr = {"value": 31.25, "low": 31.0, "high": 31.5, "copy": 25.0, "unit": "dB"}
+    write_json(
+        run.path / "video" / "video_quality.json",
+        {
+            "metrics": {"psnr": psnr},
+            "physics": {"depth_warp": found},
+            "clips": 7,
+            "protocol": {"name": "drop"},
+            "world_model": {"sha256": sha256},
+        },
+    )
+
+
+def test_predicted_video_is_shown_where_it_was_measured(tmp_path):
+    with RunFolder.open(tmp_path / "run", CONFIG) as run:
+        fill(run)
+        page = write_report(run).read_text()
+        assert "Not measured for this run. <code>worldsim evaluate-video" in page
+        measured(run, "ab" * 32, ceiling=None)
+        page = write_report(run).read_text()
+        assert "7 held-out clips under their recorded actions, protocol drop" in page
+        assert "<td>depth warp (m)</td><td>0.5</td><td>[0.4, 0.6]</td><td>–</td><td>0.1</td><td>lower</td>" in page
+        assert "<td>PSNR (dB)</td><td>31.2</td><td>[31, 31.5]</td><td>–</td><td>25</td><td>higher</td>" in page
+        assert "another world model" not in page
+        measured(run, "cd" * 32)
+        assert "another world model" in write_report(run).read_text()
+        (run.path / "video" / "video_quality.json").write_text('{"metrics": [')
+        with pytest.raises(DamagedFile, match="make it again: worldsim evaluate-video out="):
+            write_report(run)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import stirred
 import tiny
+import tiny_runs
 import torch
 import toy
 from breaking import Hungry, Stuck, poison
@@ -17,7 +18,6 @@ from worldsim.errors import InvalidInput
 from worldsim.evaluate import Cast, Clock, Episode, Genuine, Imagined, judge_missing, roll_out
 from worldsim.experiments import cli
 from worldsim.policies.random import RandomPolicy
-from worldsim.registry import TRUTHS
 from worldsim.report.page import write_report
 from worldsim.report.run_folder import RunFolder
 from worldsim.simulator.world_model import NOT_NUMBERS
@@ -189,14 +189,9 @@ def test_little_memory_changes_no_episode_and_the_world_says_what_it_came_to():
 
 @pytest.fixture
 def tiny_parts(tmp_path, monkeypatch):
-    """A folder with a world, two policies, a judge and a task; commands run inside it."""
+    """The parts of a run with two policies; commands run inside their folder."""
     monkeypatch.chdir(tmp_path)
-    tiny.world_model(tmp_path / "world")
-    tiny.policy(tmp_path / "a", seed=1)
-    tiny.policy(tmp_path / "b", seed=2)
-    tiny.classifier(tmp_path / "judge")
-    tiny.task_file(tmp_path / "task.h5", starts=5)
-    return tmp_path
+    return tiny_runs.parts(tmp_path, "ab")
 
 
 def evaluated(run: str, **values) -> dict[str, Trajectory]:
@@ -251,15 +246,12 @@ def test_strict_resuming_plays_only_what_is_missing(tiny_parts, strict):
 
 @pytest.mark.slow
 def test_a_strict_truth_does_not_depend_on_the_batch_either(tiny_parts, strict):
-    TRUTHS.register("slide")(tiny.SlideConfig)
-    try:
+    with tiny_runs.slide():
         found = [evaluated(f"run{batch}", batch=batch, determinism="strict", truth="slide", policies="[a,b]") for batch in (2, 9)]
         before = RunFolder("run2").episode_ids()
         for name in before[::3]:
             RunFolder("run2").episode_path(name).unlink()
         found.append(evaluated("run2", batch=3, determinism="strict", truth="slide", policies="[a,b]"))
-    finally:
-        del TRUTHS._parts["slide"]
     assert RunFolder("run2").episode_ids() == before
     assert_equal(found[0], found[1])
     assert_equal(found[0], found[2])

@@ -7,8 +7,7 @@ from test_metrics import script
 from torch import nn
 
 from worldsim.errors import DamagedFile, InvalidInput
-from worldsim.models.geometry_heads import Geometry
-from worldsim.training.geometry import depth_gap
+from worldsim.geometry import depth_gap
 from worldsim.training.scene_truth import TorchScriptEstimator, recorded_scene
 from worldsim.types import Trajectory
 
@@ -62,9 +61,9 @@ def test_a_thing_that_comes_nearer_rises_towards_us():
 
 def test_true_depth_agrees_with_true_motion_where_it_is_seen():
     truth = recorded_scene([episode([(0, 0, NEAR), (0.2, 0.1, NEAR), (0.1, 0.3, NEAR)])], {THING: "thing"})
-    gap = depth_gap(truth.depth[:-1], Geometry(*(each[1:] for each in truth[:4])))
+    gap = depth_gap(truth.depth[:-1], truth.depth[1:], truth.forward[1:], truth.rise[1:])
     assert gap[truth.visible[1:]].abs().max() < 1e-4
-    wrong = depth_gap(truth.depth[:-1], Geometry(truth.depth[1:], -truth.forward[1:], truth.rise[1:], truth.backward[1:]))
+    wrong = depth_gap(truth.depth[:-1], truth.depth[1:], -truth.forward[1:], truth.rise[1:])
     assert wrong[truth.visible[1:]].abs().mean() > 0.05
 
 

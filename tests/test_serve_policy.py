@@ -393,7 +393,7 @@ def test_the_shipped_policy_behind_a_socket_plays_a_whole_episode_exactly_as_in_
         assert process.stderr.read() == ""
     finally:
         process.kill()
-        process.communicate()
+        process.communicate(timeout=120)
 
 
 @pytest.mark.parametrize(
@@ -440,7 +440,7 @@ def test_a_policy_without_actions_of_its_own_takes_a_worlds(monkeypatch):
         assert process.wait(10) == 0
     finally:
         process.kill()
-        process.communicate()
+        process.communicate(timeout=120)
 
 
 @pytest.mark.slow
@@ -464,7 +464,7 @@ def test_an_evaluation_over_a_socket_is_the_evaluation_in_the_process(tmp_path, 
             assert cli.main(["evaluate", policies, "episodes=2", "batch=1", f"run={run}", "report=false"]) == 0, capsys.readouterr().err
     finally:
         process.kill()
-        process.communicate()
+        process.communicate(timeout=120)
     found = [read_trajectory(path) for path in trajectory_paths(run / "episodes")]
     played = {(each.metadata["policy"], each.start_id): each for each in found}
     starts = {start for _, start in played}

@@ -238,15 +238,15 @@ def test_a_killed_training_resumes_to_the_same_curve(tmp_path, data):
         asked = ["train", "world_model=tiny", "stage=causalize", "transfer=extrapolative", "steps=20", "save_seconds=0"]
         return [sys.executable, "-m", "worldsim.experiments.cli", *asked, f"data={data}", f"out={tmp_path / out}", *QUICK]
 
-    subprocess.run(words("whole"), check=True, capture_output=True)
+    subprocess.run(words("whole"), check=True, capture_output=True, timeout=300)
     state = tmp_path / "killed" / "causalize" / "training" / "state.safetensors"
     process = subprocess.Popen(words("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not state.exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    assert process.wait(timeout=60) == -signal.SIGKILL
     assert not (tmp_path / "killed" / "causalize" / "config.json").exists()
-    subprocess.run(words("killed"), check=True, capture_output=True)
+    subprocess.run(words("killed"), check=True, capture_output=True, timeout=300)
     curves = [curve(tmp_path / name / "causalize") for name in ("whole", "killed")]
     assert curves[0] == curves[1]
     weights = [(tmp_path / name / "causalize" / "model.safetensors").read_bytes() for name in ("whole", "killed")]

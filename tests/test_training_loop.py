@@ -270,7 +270,7 @@ def test_the_curve_of_a_run_that_was_killed_is_that_of_one_that_was_not(tmp_path
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
     process.kill()
-    process.communicate()
+    process.communicate(timeout=120)
     with safe_open(tmp_path / "killed" / "state.safetensors", framework="pt") as state:
         saved = json.loads(state.metadata()["progress"])["iteration"]
     assert 3 <= saved < 90

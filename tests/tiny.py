@@ -93,7 +93,7 @@ class Slide:
 
 @dataclass
 class SlideConfig:
-    """Registered by the tests that need it."""
+    """Registered by `tiny_runs.slide`."""
 
     def build(self) -> Slide:
         return Slide()

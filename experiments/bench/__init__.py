@@ -47,6 +47,7 @@ def _parts(config: BenchConfig) -> Iterator[tuple[str, Callable[[], Numbers]]]:
     from worldsim.experiments.bench.frames import measure_frames
     from worldsim.experiments.bench.memory import measure_memory
     from worldsim.experiments.bench.others import measure_peers
+    from worldsim.experiments.bench.play import measure_play
     from worldsim.experiments.bench.subject import subject_of, world_model_of
     from worldsim.experiments.bench.surroundings import measure_env
 
@@ -57,6 +58,7 @@ def _parts(config: BenchConfig) -> Iterator[tuple[str, Callable[[], Numbers]]]:
         "evaluation": lambda: measure_evaluation(config),
         "engine": lambda: measure_engine(config),
         "decoder": lambda: measure_decoder(config),
+        "play": lambda: measure_play(config),
         "peers": lambda: measure_peers(config),
     }
     yield from ((part, measure) for part, measure in measures.items() if part in config.parts)

@@ -12,12 +12,14 @@ Numbers = Mapping[str, Any]
 def tables(numbers: Numbers) -> Iterator["Table | str"]:
     """What was measured, part by part, and a line for all that was skipped."""
     makers = {"frame_ms": _frames, "env_fps": _env, "peak_mib": _memory, "evaluation": _evaluation}
-    makers |= {"engine_ms": _engine, "decoder_ms": _decoder}
+    makers |= {"engine_ms": _engine, "decoder_ms": _decoder, "play_fps": _play}
     for key, make in makers.items():
         if key in numbers:
             yield make(numbers)
     if "evaluation_skipped" in numbers:
         yield f"evaluation skipped: {numbers['evaluation_skipped']}"
+    if "play_browser_skipped" in numbers:
+        yield f"play in a browser skipped: {numbers['play_browser_skipped']}"
     yield from _peers(numbers)
 
 
@@ -95,6 +97,13 @@ def _decoder(numbers: Numbers) -> "Table":
     table = _table("One 320 x 512 frame decoded", "decoder", "parameters", "ms")
     for name, each in numbers["decoder_ms"].items():
         table.add_row(name, f"{numbers['decoder_parameters'][name]:,}", f"{each:.0f}")
+    return table
+
+
+def _play(numbers: Numbers) -> "Table":
+    table = _table(f"worldsim play, {' and '.join(numbers['play_worlds'])}", "way", "frames/s")
+    for way, fps in numbers["play_fps"].items():
+        table.add_row(way, f"{fps:.1f}")
     return table
 
 

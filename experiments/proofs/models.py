@@ -1,11 +1,13 @@
 """The models that the proofs compare, each trained once and kept in its folder: the same command again goes on where it was stopped."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from worldsim.envs.drop.truth import HORIZON
 from worldsim.experiments.proofs import tracks
+from worldsim.experiments.schema import PosttrainConfig
 from worldsim.types import Trajectory
 
 BALL = 6  # the ball's number in the segmentation of the drop world
@@ -21,6 +23,7 @@ class Scale:
         episodes, held_out: recorded for training, and to measure on.
         autoencoder, sft, heads, preferences: optimizer steps of each.
         contexts: of which pairs are made.
+        starts: from which policies are ranked.
         batch: clips per step.
         beta: of the preference loss.
     """
@@ -33,13 +36,14 @@ class Scale:
     heads: int
     preferences: int
     contexts: int
+    starts: int
     batch: int
     beta: float = 500.0
 
 
 SCALES = {
-    "ci": Scale("tiny", 6, 4, 20, 10, 3, 2, 6, 4),
-    "small": Scale("drop", 400, 128, 1200, 2000, 300, 80, 128, 8),
+    "ci": Scale("drop", 6, 4, 20, 10, 3, 2, 6, 3, 4),
+    "small": Scale("drop", 400, 128, 1200, 2000, 300, 80, 128, 50, 8),
 }
 
 
@@ -98,6 +102,28 @@ class Models:
             return PostTraining(model.network, reference, model.autoencoder, clips, _diffusion(model), options)
 
         return self._trained(name, before, objective, self.scale.preferences, 3e-4, merge_adapters)
+
+    def posttrained(self, name: str, before: Path, way: Mapping[str, Any]) -> Path:
+        """The model of `before` after `worldsim posttrain` in one way; every way has the same contexts and as many steps."""
+        from worldsim.experiments import posttrain
+
+        folder = self.own / name
+        if not (folder / "config.json").exists():
+            posttrain.run(self.post_config(name, before, way))
+        return folder
+
+    def post_config(self, name: str, before: Path, way: Mapping[str, Any]) -> PosttrainConfig:
+        """What `worldsim posttrain` is told: whole episodes from their first frame on."""
+        shared = {"world_model": str(before), "data": str(self.data), "seed": self.seed, "threads": self.threads}
+        rollouts = {"contexts": self.scale.contexts, "num_generations": 4, "given": 1, "horizon": HORIZON}
+        training = {
+            "steps": self.scale.preferences,
+            "batch": self.scale.batch,
+            "learning_rate": 1e-4,
+            "average": 0.9,
+            "beta": self.scale.beta,
+        }
+        return PosttrainConfig(out=str(self.own / name), **shared | rollouts | training | dict(way))
 
     def _contexts(self) -> list[Trajectory]:
         return self.recorded("train")[: self.scale.contexts]

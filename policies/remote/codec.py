@@ -9,6 +9,7 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def _openpi_decode(entries: Mapping[Any, Any], limits: Limits) -> Any:
 def _harness_encode(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
-    if value.ndim == 3 and value.dtype == np.uint8 and value.shape[2] in (3, 4):
+    if value.ndim == 3 and value.dtype == np.uint8 and value.shape[2] in (3, 4) and value.size:  # no file holds an empty picture
         from PIL import Image
 
         png = io.BytesIO()
@@ -168,7 +169,7 @@ def _npy(data: Any, limits: Limits) -> np.ndarray:
     file = io.BytesIO(data)
     try:
         shape, columns_first, dtype = readers[np.lib.format.read_magic(file)](file, max_header_size=2000)
-    except (ValueError, KeyError, TypeError, SyntaxError, EOFError, MemoryError, RecursionError, Warning) as error:
+    except (ValueError, KeyError, TypeError, SyntaxError, TokenError, EOFError, MemoryError, RecursionError, Warning) as error:
         raise MalformedMessage(f"a .npy file cannot be read ({type(error).__name__})") from error
     name = dtype_of(dtype.str).str
     if columns_first:

@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, HTTPException, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from worldsim.errors import DamagedFile
 from worldsim.labelling.deck import Card
-from worldsim.labelling.guard import Guard, Keys
 from worldsim.labelling.label import MOST_REPLAYS, MOST_SECONDS
 from worldsim.labelling.sitting import Sitting
 from worldsim.report.printable import printable
+from worldsim.serving.guard import Guard, Keys
+from worldsim.serving.pages import page_app
 
-HERE = Path(__file__).parent
-FILES = {"": "text/html", "page.js": "text/javascript", "player.js": "text/javascript", "page.css": "text/css"}
+FILES = ("page.js", "player.js", "page.css")
 
 
 class Answer(BaseModel):
@@ -34,11 +33,9 @@ class Answer(BaseModel):
 
 def label_app(sitting: Sitting, keys: Keys, finish: Callable[[], None]) -> Guard:
     """The page of one sitting, behind its guard. `finish` is called when the rater is done with it."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app = page_app(Path(__file__).parent, FILES, "this is no answer")
     app.add_exception_handler(DamagedFile, _damaged)
     app.add_exception_handler(OSError, _unwritable)
-    app.add_exception_handler(RequestValidationError, _unreadable)
-    _add_files(app)
     _add_cards(app, sitting, keys)
     _add_clips(app, sitting)
 
@@ -59,18 +56,6 @@ def _damaged(request: Request, error: Exception) -> Response:
 def _unwritable(request: Request, error: Exception) -> Response:
     reason = getattr(error, "strerror", None) or type(error).__name__
     return JSONResponse({"detail": f"this answer is not saved ({reason}); make room and answer again"}, 507)
-
-
-def _unreadable(request: Request, error: Exception) -> Response:
-    return JSONResponse({"detail": "this is no answer"}, 422)  # the framework's own answer repeats what was sent, and breaks over NaN
-
-
-def _add_files(app: FastAPI) -> None:
-    """The page itself: a handful of files that ship with worldsim, each under its name and no other."""
-    for name, kind in FILES.items():
-        content = (HERE / (name or "page.html")).read_bytes()
-        app.add_api_route(f"/{name}", lambda content=content, kind=kind: Response(content, media_type=kind), methods=["GET"])
-    app.add_api_route("/favicon.ico", lambda: Response(status_code=204), methods=["GET"])  # browsers ask for one unasked
 
 
 def _add_cards(app: FastAPI, sitting: Sitting, keys: Keys) -> None:

@@ -1,15 +1,14 @@
 """An episode as a browser plays it: an mp4 with its first and last frame, without a word about who acted in it. Knows no files of a run."""
 
-import io
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from worldsim.data.video import write_video
 from worldsim.labelling.label import content_of
+from worldsim.serving.pictures import png
 from worldsim.types import Trajectory
 
 HEIGHT = 256  # pixels that small frames are enlarged to, nearly: h264 halves the resolution of colours
@@ -40,7 +39,7 @@ def clip_of(trajectory: Trajectory) -> Clip:
     frames = _enlarged(trajectory.frames)
     instruction = str(trajectory.metadata.get("instruction") or trajectory.task_id)
     video = _mp4(frames, float(trajectory.metadata.get("fps") or DEFAULT_FPS))
-    return Clip(instruction, content_of(trajectory), video, _png(frames[0]), _png(frames[-1]))
+    return Clip(instruction, content_of(trajectory), video, png(frames[0]), png(frames[-1]))
 
 
 def _enlarged(frames: np.ndarray) -> np.ndarray:
@@ -54,9 +53,3 @@ def _mp4(frames: np.ndarray, fps: float) -> bytes:
         path = Path(folder) / "clip.mp4"
         write_video(path, frames, fps)
         return path.read_bytes()
-
-
-def _png(frame: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(frame).save(stream, format="PNG")
-    return stream.getvalue()

@@ -1,14 +1,14 @@
 // The label page: asks the server for a clip, shows it, sends the answer, and goes on. All text from the run is set as text, never as HTML.
 
+import { at, letGo, make, Program, say } from "/base.js";
 import { Player, SPEEDS } from "/player.js";
 
 const WORDS = { y: "Success", n: "Failure", u: "Cannot tell" };
 const GONE = "The program has ended or cannot be reached. What you labelled is saved; type the same command to go on.";
-const at = (id) => document.getElementById(id);
+const program = new Program(GONE, [410, 507]);
 
 for (const speed of SPEEDS) {
-  const button = document.createElement("button");
-  [button.type, button.value, button.textContent] = ["button", String(speed), `${speed}×`];
+  const button = make("button", { type: "button", value: String(speed) }, `${speed}×`);
   button.setAttribute("aria-label", `Speed ${speed} times`);
   at("speeds").append(button);
 }
@@ -16,22 +16,8 @@ for (const speed of SPEEDS) {
 const names = ["clip", "reference", "beside", "first", "last", "play", "seek", "loop", "speeds", "screens"];
 const player = new Player({ ...Object.fromEntries(names.map((name) => [name, at(name)])), caption: at("clip-caption") });
 
-let csrf = "";
 let state = null; // what the server said last: card, last, done, total, counts
 let busy = true; // an answer is on its way or a clip is being loaded; keys are ignored, so that no clip is judged unseen
-
-async function ask(path, body) {
-  const post = { method: "POST", headers: { "content-type": "application/json", "x-csrf-token": csrf }, body: JSON.stringify(body) };
-  let response;
-  try {
-    response = await fetch(path, body === undefined ? {} : post);
-  } catch {
-    throw new Error(GONE);
-  }
-  if (response.ok) return response.json();
-  const said = [410, 507].includes(response.status) ? (await response.json()).detail : `The program refused this (${response.status}).`;
-  throw new Error(said);
-}
 
 // One step of work: nothing else is done until it is over, and what goes wrong is said.
 async function step(work) {
@@ -40,8 +26,7 @@ async function step(work) {
   try {
     await work();
   } catch (error) {
-    at("status").textContent = error.message;
-    at("status").classList.add("bad");
+    say(error.message, true);
   } finally {
     busy = false;
     document.body.dataset.ready = String(state && state.card ? `${state.card.id} ${state.card.label ?? ""}` : "end");
@@ -71,37 +56,30 @@ function showEnd() {
   player.stop();
   say("");
   const rows = Object.entries(state.counts).map(([answer, count]) => {
-    const row = document.createElement("tr");
-    for (const text of [WORDS[answer], count]) row.append(Object.assign(document.createElement("td"), { textContent: text }));
-    return row;
+    return make("tr", {}, make("td", {}, WORDS[answer]), make("td", {}, String(count)));
   });
   at("counts").replaceChildren(...rows);
   at("end-title").focus();
-}
-
-function say(text) {
-  at("status").textContent = text;
-  at("status").classList.remove("bad");
 }
 
 const answer = (said) =>
   step(async () => {
     if (!state.card || !player.ready) return;
     const { id } = state.card;
-    await show(await ask("/api/label", { card: id, answer: said, seconds: player.seconds(), replays: player.replays }));
+    await show(await program.ask("/api/label", { card: id, answer: said, seconds: player.seconds(), replays: player.replays }));
   });
 
 const back = () =>
   step(async () => {
     const before = state.card ? state.card.before : state.last;
-    if (before) await show(await ask(`/api/card/${before}`));
+    if (before) await show(await program.ask(`/api/card/${before}`));
   });
 
-const goOn = () => step(async () => state.card?.label && show(await ask("/api/card")));
+const goOn = () => step(async () => state.card?.label && show(await program.ask("/api/card")));
 
 const finish = () =>
   step(async () => {
-    await ask("/api/finish", {});
+    await program.ask("/api/finish", {});
     at("end").hidden = true;
     at("over").hidden = false;
     document.body.dataset.over = "true";
@@ -129,9 +107,7 @@ document.addEventListener("keydown", (event) => {
   if (!event.repeat) KEYS[key]();
 });
 
-// What was pressed with a pointer lets go of the focus, or the next Space would press it again instead of playing the clip
-document.addEventListener("pointerup", (event) => setTimeout(() => event.target.closest("button, input")?.blur()));
-
+letGo();
 for (const said of Object.keys(WORDS)) at(`answer-${said}`).addEventListener("click", () => answer(said));
 at("back").addEventListener("click", back);
 at("back-end").addEventListener("click", back);
@@ -143,12 +119,12 @@ at("speeds").addEventListener("click", (event) => event.target.value && player.s
 
 busy = false;
 step(async () => {
-  const about = await ask("/api/sitting");
-  csrf = about.csrf;
+  const about = await program.ask("/api/sitting");
+  program.csrf = about.csrf;
   at("rater").textContent = `· rater ${about.rater}`;
   at("rule").textContent = about.rule;
   at("rubric").textContent = about.rubric;
   at("rubric-box").hidden = !about.rubric;
   at("rubric-box").open = Boolean(about.rubric) && about.rubric.length < 400 && innerWidth > 640;
-  await show(await ask("/api/card"));
+  await show(await program.ask("/api/card"));
 });

@@ -1,70 +1,23 @@
-"""The label page on a port of this machine's loopback, until the rater is done or interrupts. Prints nothing."""
+"""The label page of one sitting as a server on this machine's loopback. Every answer is on disk before the next is asked for."""
 
-import socket
+from collections.abc import Callable
+from typing import Any
 
-from worldsim.errors import InvalidInput, MissingDependency
 from worldsim.labelling.sitting import Sitting
-
-LOOPBACK = "127.0.0.1"
-LEAVE_SECONDS = 2  # that open connections may take once the server ends
+from worldsim.serving.server import PageServer
 
 
-class LabelServer:
-    """The page of one sitting. `address` lets in one browser, once; it works before `run` is called, which then answers.
+def label_server(sitting: Sitting, port: int = 0) -> PageServer:
+    """The server; it ends when the rater is done.
 
     Raises:
         MissingDependency: fastapi or uvicorn is not installed.
         InvalidInput: the port is taken or may not be used.
     """
 
-    def __init__(self, sitting: Sitting, port: int = 0) -> None:
-        try:
-            import uvicorn
+    def build(keys: Any, stop: Callable[[], None]) -> Any:
+        from worldsim.labelling.app import label_app
 
-            from worldsim.labelling.app import label_app
-            from worldsim.labelling.guard import ENTRANCE, Keys
-        except ImportError as error:
-            raise MissingDependency(f'the label page needs {error.name}; type: pip install "worldsim[web]"') from error
-        keys = Keys()
-        app = label_app(sitting, keys, self.stop)
-        quiet = {
-            "log_level": "warning",
-            "access_log": False,
-            "server_header": False,
-            "proxy_headers": False,
-            "lifespan": "off",
-            "ws": "none",
-        }
-        self._server = uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=LEAVE_SECONDS, **quiet))
-        self._socket = _listening(port)
-        self.port: int = self._socket.getsockname()[1]
-        self.address = f"http://{LOOPBACK}:{self.port}{ENTRANCE}?token={keys.token}"
+        return label_app(sitting, keys, stop)
 
-    def run(self) -> None:
-        """Answer until `stop`.
-
-        Raises:
-            KeyboardInterrupt: interrupted; every answer is on disk already.
-        """
-        try:
-            self._server.run(sockets=[self._socket])
-        finally:
-            self._socket.close()
-
-    def stop(self) -> None:
-        """End `run`, from any thread."""
-        self._server.should_exit = True
-
-
-def _listening(port: int) -> socket.socket:
-    """A socket that takes connections on the loopback; port 0 is any free one."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((LOOPBACK, port))
-        listener.listen(64)
-    except (OSError, OverflowError) as error:
-        listener.close()
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidInput(f"port {port} cannot be used ({reason}); type port=0 for any free one") from error
-    return listener
+    return PageServer("label", build, port)

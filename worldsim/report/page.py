@@ -18,6 +18,7 @@ from worldsim.report.plots import write_plots
 from worldsim.report.results import write_results
 from worldsim.report.run_folder import RunFolder
 from worldsim.report.trials import write_trials
+from worldsim.report.video_quality import video_quality
 
 TRIALS = "trials.csv"
 
@@ -75,6 +76,8 @@ def _context(run: RunFolder, results: dict[str, Any], outcomes: Sequence[Outcome
         "cost": sections.cost(results["throughput"]),
         "command": _command(run.config.get("command")),
         "trials": TRIALS,
+        "video": video_quality(run),
+        "folder": shlex.quote(str(run.path)),
     }
 
 

@@ -4,6 +4,7 @@ from worldsim.simulator.checkpoint import open_world_model, read_world_model, sa
 from worldsim.simulator.denoising import HISTORY_STEP
 from worldsim.simulator.sampler import HISTORY_MODES, RELEASED, Sampler
 from worldsim.simulator.state import LatentState
+from worldsim.simulator.unrolled import denoising_frames
 from worldsim.simulator.world_model import VideoWorldModel
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "LatentState",
     "Sampler",
     "VideoWorldModel",
+    "denoising_frames",
     "open_world_model",
     "read_world_model",
     "save_world_model",

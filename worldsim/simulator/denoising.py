@@ -22,13 +22,17 @@ from worldsim.simulator.state import LatentState
 
 HISTORY_STEP = 1_000_000  # the "step" under which a history frame's noise is drawn; 0 begins a frame, 1, 2, ... are ancestral
 Evaluate = Callable[[Tensor, float], Tensor]
+Seen = Callable[[Tensor, Tensor], None]
 
 
 class Denoiser:
-    """Draws frames from a network. Branch 0 knows the new actions; with guidance, branch 1 does not."""
+    """Draws frames from a network. Branch 0 knows the new actions; with guidance, branch 1 does not.
 
-    def __init__(self, network: VideoNetwork, sampler: Sampler, precision: str) -> None:
-        self.network, self.sampler, self.precision = network, sampler, precision
+    `seen`, if given, is told of each denoising step: the sample before it and the clean prediction made of it, both `[B, T, h, w, C]`.
+    """
+
+    def __init__(self, network: VideoNetwork, sampler: Sampler, precision: str, seen: Seen | None = None) -> None:
+        self.network, self.sampler, self.precision, self._seen = network, sampler, precision, seen
         self.schedule = get_schedule(sampler.schedule)
         parameter = next(network.parameters())
         self.device = str(parameter.device)
@@ -150,7 +154,10 @@ class Denoiser:
             output = self._combined(evaluate(x, level))[:, -frames:]
             levels = history_level.new_full((len(x), frames), level)
             base = previous(torch.cat([held, x], dim=1), torch.cat([history_level, levels], dim=1))[:, 1:]
-            return to_clean(sampler.prediction, output, x, levels, base, schedule)
+            clean = to_clean(sampler.prediction, output, x, levels, base, schedule)
+            if self._seen:
+                self._seen(x, clean)
+            return clean
 
         def draw(step: int) -> Tensor:
             ahead = range(1, frames + 1)

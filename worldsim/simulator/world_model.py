@@ -102,7 +102,7 @@ class VideoWorldModel:
             latest, cache = self._next(state, action)
         broken = _not_numbers(latest)
         latest = torch.where(broken[:, None, None, None], state.latest, latest)
-        frames, unseen = self._pixels(latest)
+        frames, unseen = self.pixels(latest)
         state = self._push(state, latest, action, torch.ones_like(state.known[:, 0]), cache=cache)
         return state.faulted(broken | unseen, NOT_NUMBERS), frames
 
@@ -137,6 +137,24 @@ class VideoWorldModel:
         return Geometry(depth, *motion)
 
     @torch.no_grad()
+    def pixels(self, latents: Tensor) -> tuple[np.ndarray, Tensor]:
+        """Latents `[B, h, w, C]` to frames uint8 `[B, H, W, 3]`, and the lanes where they were no numbers, bool `[B]`."""
+        with use_precision(self.precision, self.device):
+            pixels = self.autoencoder.decode(latents)
+        return to_pixels(pixels.float().nan_to_num()).cpu().numpy(), _not_numbers(pixels)
+
+    def resampled(self, **changes: object) -> "VideoWorldModel":
+        """The same networks sampled another way: `changes` are fields of `Sampler`. States fit both while `history` is the same.
+
+        Raises:
+            InvalidInput, UnknownName: no such way, see `Sampler`.
+        """
+        sampler = replace(self.sampler, **changes)
+        model = VideoWorldModel(self.spec, self.network, self.autoencoder, sampler, precision=self.precision)
+        model.card = self.card
+        return model
+
+    @torch.no_grad()
     def imagine_jointly(self, frames: np.ndarray, actions: np.ndarray, seeds: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
         """All frames at once, at one noise level (Vid2World's non-autoregressive mode); a frame may then know the actions after it.
 
@@ -163,7 +181,7 @@ class VideoWorldModel:
             )
         state = self.start(frames, seeds, before)
         latents = self.denoiser.frames_ahead(state, self._normal_sequence(actions, len(state.seeds)))
-        frames, broken = zip(*(self._pixels(latents[:, i]) for i in range(latents.shape[1])), strict=True)
+        frames, broken = zip(*(self.pixels(latents[:, i]) for i in range(latents.shape[1])), strict=True)
         if torch.stack(broken).any():
             raise WorldsimError(f"{NOT_NUMBERS}; try precision=fp32, or another checkpoint")
         return np.stack(frames, axis=1)
@@ -178,12 +196,6 @@ class VideoWorldModel:
     def _normal_sequence(self, actions: np.ndarray, lanes: int) -> Tensor:
         """Actions `[B, N, A]`, checked and normalised."""
         return torch.stack([self._normal(each, lanes) for each in actions.swapaxes(0, 1)], dim=1)
-
-    def _pixels(self, latents: Tensor) -> tuple[np.ndarray, Tensor]:
-        """Latents `[B, h, w, C]` to frames uint8 `[B, H, W, 3]`, and the lanes where they were no numbers, bool `[B]`."""
-        with use_precision(self.precision, self.device):
-            pixels = self.autoencoder.decode(latents)
-        return to_pixels(pixels.float().nan_to_num()).cpu().numpy(), _not_numbers(pixels)
 
     def _blank(self, like: Tensor, context: Mapping[str, Tensor], seeds: tuple[int, ...]) -> LatentState:
         """Lanes without a frame."""

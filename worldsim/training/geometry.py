@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from worldsim.errors import InvalidInput
+from worldsim.geometry import depth_gap
 from worldsim.models.geometry_heads import Geometry, GeometryHeadsConfig
 from worldsim.training.latents import LatentClips
 from worldsim.training.loss import causal_draw, causal_residual
@@ -140,29 +140,8 @@ def geometry_losses(said: Geometry, truth: SceneTruth, levels: Tensor, units: Ge
     later = clear[:, :, 1:]
     motion = _mean(forward.mean(-1), later, before) + _mean(rise, later, before) + _mean(backward.mean(-1), later, after)
     seen = truth.visible[:, :, 1:].expand(said_in.depth.shape).float()
-    gap = depth_gap(said.depth[:, :, :-1], said_in) / units.depth_scale
+    gap = depth_gap(said.depth[:, :, :-1], said_in.depth, said_in.forward, said_in.rise) / units.depth_scale
     return {"depth": depth, "motion": motion, "warp": _mean(gap.square(), later * clear[:, :, :-1], seen)}
-
-
-def depth_gap(before: Tensor, into: Geometry) -> Tensor:
-    """`D_t(u + F(u)) - (D_{t-1}(u) + dz(u))`: a frame's depth where the pixels of the one before have gone, less theirs by then.
-
-    Args:
-        before: depth of the frame before, `[..., H, W]`.
-        into: of the frame, and the motion into it.
-
-    Returns:
-        Metres, `[..., H, W]`, on the pixels of the frame before; the corrected form of Phys4D's warp loss, for points that also move along
-        the ray, and sampled at the pixel that the flow leads to.
-    """
-    height, width = before.shape[-2:]
-    places = torch.stack(torch.meshgrid(*(torch.arange(n, device=before.device) for n in (width, height)), indexing="xy"), -1)
-    to = places + into.forward  # [..., H, W, 2]
-    grid = 2 * to / torch.tensor([width - 1, height - 1], device=to.device) - 1
-    found = F.grid_sample(
-        into.depth.reshape(-1, 1, height, width), grid.reshape(-1, height, width, 2), padding_mode="border", align_corners=True
-    )
-    return found.reshape(before.shape) - (before + into.rise)
 
 
 def _into_later(found: Any) -> Geometry:

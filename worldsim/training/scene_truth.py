@@ -1,6 +1,5 @@
 """What depth and motion heads are taught by: exact geometry out of what a simulator recorded, or the guess of an estimator in a local file.
 
-Rigid things that move without turning have exact flow: a pixel is put into space by its depth, moved as its thing moved, and seen again.
 Knows no network but that of an estimator, and no simulator but the names of its states.
 """
 
@@ -13,13 +12,12 @@ import torch
 from torch import Tensor
 
 from worldsim.errors import InvalidInput
+from worldsim.geometry import Lens, Motion, consistent, depth_gap, rigid_motion, seen_again
 from worldsim.metrics.features import load_script
-from worldsim.models.geometry_heads import Geometry
-from worldsim.training.geometry import SceneTruth, depth_gap
+from worldsim.training.geometry import SceneTruth
 from worldsim.types import Trajectory
 
 NEEDED = ("depth", "segmentation", "intrinsics", "camera_pose")
-SLACK = 0.05  # metres by which a depth may differ from that expected of what is seen again
 
 
 def recorded_scene(trajectories: Sequence[Trajectory], moving: Mapping[int, str]) -> SceneTruth:
@@ -28,7 +26,8 @@ def recorded_scene(trajectories: Sequence[Trajectory], moving: Mapping[int, str]
     Args:
         trajectories: with the states `depth` `[T + 1, H, W]` m, `segmentation` `[T + 1, H, W]`, `intrinsics` `[T + 1, 3, 3]` in pixels and
             `camera_pose` `[T + 1, 4, 4]` from camera axes (right, down, forward) to the world's.
-        moving: which state `[T + 1, 3]` is the place, in metres, of the thing that a number in `segmentation` stands for; all else rests.
+        moving: which state is the place `[T + 1, 3]`, in metres, or the pose `[T + 1, 4, 4]`, of the thing that a number in `segmentation`
+            stands for; all else rests.
 
     Raises:
         InvalidInput: an episode without these states.
@@ -44,43 +43,17 @@ def _scene(states: Mapping[str, np.ndarray], moving: Mapping[int, str]) -> tuple
     depth = states["depth"].astype(np.float32)
     forward, rise = np.zeros((*depth.shape, 2), np.float32), np.zeros_like(depth)
     backward, visible = np.zeros_like(forward), np.ones(depth.shape, bool)
-    for t in range(1, len(depth)):
-        forward[t], rise[t], visible[t] = _seen_again(states, moving, t - 1, t)
-        backward[t], _, _ = _seen_again(states, moving, t, t - 1)
+    earlier, later = slice(None, -1), slice(1, None)
+    _, forward[1:], rise[1:] = onward = _motion(states, moving, earlier, later)
+    _, backward[1:], _ = _motion(states, moving, later, earlier)
+    visible[1:] = seen_again(depth[earlier], depth[later], onward.flow, onward.rise)
     return depth, forward, rise, backward, visible
 
 
-def _seen_again(
-    states: Mapping[str, np.ndarray], moving: Mapping[int, str], now: int, then: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each pixel of one frame: its flow to another, its change of depth, and whether what it shows is to be seen there."""
-    points = in_space(states["depth"][now], states["intrinsics"][now], states["camera_pose"][now])
-    for number, name in moving.items():
-        points[states["segmentation"][now] == number] += states[name][then] - states[name][now]
-    pixels, depth = _in_view(points, states["intrinsics"][then], states["camera_pose"][then])
-    there = np.floor(pixels).astype(int)
-    height, width = depth.shape
-    inside = (there >= 0).all(-1) & (there[..., 0] < width) & (there[..., 1] < height)
-    column, row = (there[..., axis].clip(0, size - 1) for axis, size in ((0, width), (1, height)))
-    seen = inside & (np.abs(states["depth"][then][row, column] - depth) < SLACK)
-    return (pixels - _centres(height, width)).astype(np.float32), (depth - states["depth"][now]).astype(np.float32), seen
-
-
-def _centres(height: int, width: int) -> np.ndarray:
-    """Where pixels are (right, down), `[H, W, 2]`: row i, column j at (j + 0.5, i + 0.5)."""
-    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1) + 0.5
-
-
-def in_space(depth: np.ndarray, intrinsics: np.ndarray, pose: np.ndarray) -> np.ndarray:
-    """The point that each pixel shows, in the world's axes, `[H, W, 3]`."""
-    rays = np.concatenate([_centres(*depth.shape), np.ones((*depth.shape, 1))], -1) @ np.linalg.inv(intrinsics).T
-    return (rays * depth[..., None]) @ pose[:3, :3].T + pose[:3, 3]
-
-
-def _in_view(points: np.ndarray, intrinsics: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels `[H, W, 2]` and depth `[H, W]` at which a camera sees points."""
-    seen = (points - pose[:3, 3]) @ pose[:3, :3] @ intrinsics.T
-    return seen[..., :2] / seen[..., 2:], seen[..., 2]
+def _motion(states: Mapping[str, np.ndarray], moving: Mapping[int, str], now: slice, then: slice) -> Motion:
+    """Of each pixel of some frames, to as many others."""
+    lens, things = Lens.of(states), {number: (states[name][now], states[name][then]) for number, name in moving.items()}
+    return rigid_motion(states["depth"][now], states["segmentation"][now], (lens.at(now), lens.at(then)), things)
 
 
 @dataclass(frozen=True)
@@ -122,16 +95,9 @@ def _guessed(depth: torch.jit.ScriptModule, flow: torch.jit.ScriptModule, frames
     forward[1:] = _shaped(flow(pictures[:-1], pictures[1:]), pair, "flow").permute(0, 2, 3, 1)
     backward[1:] = _shaped(flow(pictures[1:], pictures[:-1]), pair, "flow").permute(0, 2, 3, 1)
     rise, visible = torch.zeros(shape), torch.ones(shape, dtype=torch.bool)
-    rise[1:] = depth_gap(metres[:-1], Geometry(metres[1:], forward[1:], torch.zeros(pair[0], *shape[1:]), backward[1:]))
-    visible[1:] = _agrees(forward[1:], backward[1:])
+    rise[1:] = depth_gap(metres[:-1], metres[1:], forward[1:], rise[1:])
+    visible[1:] = consistent(forward[1:], backward[1:])
     return SceneTruth(metres, forward, rise, backward, visible)
-
-
-def _agrees(forward: Tensor, backward: Tensor) -> Tensor:
-    """Pixels that the backward flow brings home from where the forward flow has taken them, to within a pixel."""
-    nothing = torch.zeros(forward.shape[:-1])
-    back = torch.stack([depth_gap(nothing, Geometry(each, forward, nothing, backward)) for each in backward.unbind(-1)], -1)
-    return (forward + back).norm(dim=-1) < 1
 
 
 def _shaped(found: Tensor, shape: tuple[int, ...], key: str) -> Tensor:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -253,7 +254,7 @@ def read_empty_text(path: str | Path) -> Tensor:
     """
     try:
         found = {"": torch.from_numpy(np.load(path))} if str(path).endswith(".npy") else load_file(path)
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, TokenError, SafetensorError) as error:
         raise InvalidInput(f"{path} cannot be read ({error}); expected a .npy or .safetensors file with one tensor [77, 1024]") from error
     shapes = [list(tensor.shape) for tensor in found.values()]
     if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][0] != TEXT_LENGTH:

@@ -1,4 +1,4 @@
-"""Who may talk to the label page. Stands in front of the whole application, so that no route can forget a check.
+"""Who may talk to a page. Stands in front of the whole application, so that no route can forget a check.
 
 - Host: the name of this machine's loopback only, so that no site can point its own name here (DNS rebinding). Any port of it, because
   `ssh -L` may bring the page to another.
@@ -30,15 +30,18 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
 }
 # Not a redirect: were the address clicked on another site, a browser would withhold the new SameSite=Strict cookie along the redirect.
-WELCOME = '<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/"><title>worldsim label</title>'
+WELCOME = '<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/"><title>worldsim</title>'
 
 
 class Keys:
-    """The secrets of one sitting: the token of the printed address, the cookie that it buys once, and what a POST must carry."""
+    """The secrets of one page, served by `command`: the token of the printed address, the cookie that it buys once, and what a POST must
+    carry.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, command: str) -> None:
+        self.command = command
         self.token, self.cookie, self.csrf = (secrets.token_urlsafe(32) for _ in range(3))
-        self.cookie_name = f"worldsim-label-{secrets.token_hex(4)}"  # cookies of one host are shared by its ports
+        self.cookie_name = f"worldsim-{command}-{secrets.token_hex(4)}"  # cookies of one host are shared by its ports
         self._unused, self._lock = True, Lock()
 
     def redeem(self, token: str) -> bool:
@@ -82,13 +85,13 @@ class Guard:
         if scope["path"] == ENTRANCE:
             return None
         if not _same(_cookie(headers, self._keys.cookie_name), self._keys.cookie):
-            return _refused("open the address that worldsim label printed; it lets in one browser, once")
+            return _refused(f"open the address that worldsim {self._keys.command} printed; it lets in one browser, once")
         if method == "POST" and not (
             headers.get("origin", f"http://{hosts[0]}") == f"http://{hosts[0]}"
             and headers.get("sec-fetch-site", "same-origin") == "same-origin"
             and _same(headers.get("x-csrf-token", ""), self._keys.csrf)
         ):
-            return _refused("this request does not come from the label page")
+            return _refused(f"this request does not come from the {self._keys.command} page")
         return None
 
     def _entrance(self, scope: Scope) -> Response | None:
@@ -97,7 +100,8 @@ class Guard:
             return None
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])
         if scope["method"] != "GET" or len(given) != 1 or not self._keys.redeem(given[0]):
-            return _refused("this address lets in one browser, once; type the same worldsim label command again for a new one")
+            again = f"type the same worldsim {self._keys.command} command again for a new one"
+            return _refused(f"this address lets in one browser, once; {again}")
         response = HTMLResponse(WELCOME)
         response.set_cookie(self._keys.cookie_name, self._keys.cookie, path="/", httponly=True, samesite="strict")
         return response

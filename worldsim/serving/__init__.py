@@ -1,0 +1,1 @@
+"""Pages that a command serves to one browser of this machine."""
