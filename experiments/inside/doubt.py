@@ -13,27 +13,26 @@ OTHER = np.uint64(0x5DEECE66D2B7F1A3)  # flips about half the bits of a seed
 
 @dataclass(frozen=True)
 class DoubtedState:
-    """The model's own state; of each lane, how far the last step disagreed (grey levels, float64 `[B]`), and how many steps it has made."""
+    """The model's own state, and how many steps each lane has made, int64 `[B]`."""
 
     inner: State
-    doubt: np.ndarray
     steps: np.ndarray
 
     @property
     def faults(self) -> tuple[str, ...]:
         """The model's, where its states have any."""
-        return getattr(self.inner, "faults", ("",) * len(self.doubt))
+        return getattr(self.inner, "faults", ("",) * len(self.steps))
 
     def select(self, lanes: Sequence[int]) -> "DoubtedState":
         """Some lanes, in the given order."""
         rows = np.asarray(lanes, dtype=np.intp)
-        return DoubtedState(self.inner.select(lanes), self.doubt[rows], self.steps[rows])
+        return DoubtedState(self.inner.select(lanes), self.steps[rows])
 
     def merge(self, lanes: Sequence[int], other: "DoubtedState") -> "DoubtedState":
         """This state with `lanes` replaced by the lanes of `other`."""
-        rows, doubt, steps = np.asarray(lanes, dtype=np.intp), self.doubt.copy(), self.steps.copy()
-        doubt[rows], steps[rows] = other.doubt, other.steps
-        return DoubtedState(self.inner.merge(lanes, other.inner), doubt, steps)
+        rows, steps = np.asarray(lanes, dtype=np.intp), self.steps.copy()
+        steps[rows] = other.steps
+        return DoubtedState(self.inner.merge(lanes, other.inner), steps)
 
 
 class Doubting:
@@ -48,7 +47,7 @@ class Doubting:
 
     def start(self, frames: np.ndarray, seeds: np.ndarray, **given: Any) -> DoubtedState:
         """As the model's."""
-        return DoubtedState(self._model.start(frames, seeds, **given), np.zeros(len(frames)), np.zeros(len(frames), dtype=np.int64))
+        return DoubtedState(self._model.start(frames, seeds, **given), np.zeros(len(frames), dtype=np.int64))
 
     def step(self, state: DoubtedState, actions: np.ndarray) -> tuple[DoubtedState, np.ndarray]:
         """As the model's; `latest` is then the doubt of each lane, float64 `[B]`."""
@@ -60,7 +59,7 @@ class Doubting:
             _, others = self._model.step(again, np.asarray(actions)[due])
             doubt[due] = np.abs(frames[due].astype(np.int16) - others).mean(axis=(1, 2, 3))
         self.latest = doubt
-        return DoubtedState(inner, doubt, steps), frames
+        return DoubtedState(inner, steps), frames
 
 
 def reseeded(state: Any) -> Any:

@@ -40,7 +40,7 @@ def draw(curves: list[dict[str, Any]], path: Path) -> None:
         axes.set(xlabel="steps in the world model", ylim=(0, 1), title=curve.get("title", ""))
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("success rate")
-    figure.axes[0].legend(fontsize=7, loc="lower right")
+    figure.axes[0].legend(fontsize=7, loc="upper left")
     with written_whole(path) as aside:
         figure.savefig(aside, format="png", dpi=110)
 

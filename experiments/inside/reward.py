@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
+from worldsim.errors import InvalidInput
 from worldsim.experiments.inside.doubt import Doubting
 
 SUREST = 1e-6  # probabilities nearer to 0 or 1 than this earn nothing more
@@ -54,17 +55,28 @@ class GuardedReward(VecEnvWrapper):
         return self.venv.reset()
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
-        """As the world's, with rewards float32 `[B]` of this kind."""
+        """As the world's, with rewards float32 `[B]` of this kind.
+
+        Raises:
+            InvalidInput: the memory was too small for all lanes in one call.
+        """
         frames, _, dones, infos = self.venv.step_wait()
         scores = np.array([_score(info) for info in infos])
         won = np.array([bool(info.get("success")) for info in infos])
         logits = logit(scores)
         gained = np.nan_to_num(logits - self._before)
-        doubt = np.zeros(len(won)) if self._doubting is None else self._doubting.latest
+        doubt = self._doubt()
         rewards = won + self._prices.shaping * gained - self._prices.doubt * doubt
         self._before = np.where(dones, np.nan, np.where(np.isnan(logits), self._before, logits))
         self._count(won, dones, doubt, scores)
         return frames, rewards.astype(np.float32), dones, infos
+
+    def _doubt(self) -> np.ndarray:
+        """Of each lane's step, float64 `[B]`."""
+        doubt = np.zeros(self.num_envs) if self._doubting is None else self._doubting.latest
+        if len(doubt) != self.num_envs:
+            raise InvalidInput(f"the memory holds {len(doubt)} of {self.num_envs} lanes at a time; type lanes={len(doubt)}")
+        return doubt
 
     def _count(self, won: np.ndarray, dones: np.ndarray, doubt: np.ndarray, scores: np.ndarray) -> None:
         tally = self.tally
