@@ -98,7 +98,7 @@ VERBS = {
         Verb("import", ImportConfig, "Turn recordings of robots into episode files.", ("source", "path")),
         Verb("train", TrainConfig, "Train one stage of a world model."),
         Verb("posttrain", PosttrainConfig, "Train a world model on with feedback: finetuning, weighted regression, preferences, groups."),
-        Verb("train-policy", TrainPolicyConfig, "Clone a policy from recorded episodes."),
+        Verb("train-policy", TrainPolicyConfig, "Clone a policy from recorded episodes, or train one on inside a world model."),
         Verb("train-verifier", TrainVerifierConfig, "Train a judge of success on recorded episodes."),
         Verb("evaluate", EvaluateConfig, "Let policies act in a world model, judge them and rank them."),
         Verb("replay", ReplayConfig, "Play an episode of a run again, or recorded actions in a world model, and compare.", ("run",)),

@@ -1,4 +1,4 @@
-"""`worldsim train-policy`: clone an image policy from recorded episodes, keeping checkpoints along the way."""
+"""`worldsim train-policy`: clone an image policy from recorded episodes, or train one on inside a world model with PPO."""
 
 from pathlib import Path
 
@@ -11,6 +11,44 @@ from worldsim.experiments.schema import recipe
 
 
 def run(config) -> None:
+    """Train, as `algorithm` says."""
+    (learn_inside if config.algorithm == "ppo" else clone)(config)
+
+
+def learn_inside(config) -> None:
+    """Write `out/NAME`, the policy, and `out/NAME-training`, its curve and what resuming needs; stop early on an alarm or Ctrl-C.
+
+    Raises:
+        WorldsimError: keys that do not go together, a part that is not there, or a folder with another training.
+    """
+    from worldsim.experiments.inside.settings import check_keys, open_setting
+
+    check_keys(config)
+    import torch
+    from tqdm import tqdm
+
+    from worldsim.experiments.inside.actor import load_base
+    from worldsim.experiments.inside.session import Session
+    from worldsim.training.interrupts import noticed_interrupts
+
+    torch.set_num_threads(config.threads or torch.get_num_threads())
+    session = Session(config, load_base(config.policy), open_setting(config))
+    session.resume()
+    bar = tqdm(total=config.iterations, initial=session.iteration, desc=f"train-policy {config.name}", unit="iteration")
+    with noticed_interrupts() as interrupt:
+        while session.iteration < config.iterations and not (session.alarmed or interrupt.asked):
+            row = session.iterate()
+            bar.update()
+            bar.set_postfix(success=f"{row['successes']}/{row['episodes']}", kl=f"{row['kl_to_base']:.3f}", refresh=False)
+    bar.close()
+    if interrupt.asked:
+        raise KeyboardInterrupt
+    if session.alarmed:
+        print(f"stopped after {session.iteration} iterations: {session.alarmed}")
+    print(f"policy in {session.finish()}, curve in {session.folder / 'curve.png'}")
+
+
+def clone(config) -> None:
     """Train and write `out/NAME-STEPS` at every step of `save_at`, and `out/NAME` at the end."""
     import torch
     from tqdm import tqdm
