@@ -19,7 +19,7 @@ from keyword import iskeyword
 from typing import Any
 
 from worldsim import __version__
-from worldsim.data.files import DISK_FULL, NOT_ALLOWED
+from worldsim.data.files import trouble_with_files
 from worldsim.errors import InvalidInput, UnknownName, WorldsimError
 from worldsim.experiments.quoting import always_quoted, quoted
 from worldsim.experiments.schema import REQUIRED, VERBS, Verb
@@ -46,12 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return 1
     except OSError as error:
-        if error.errno in NOT_ALLOWED and error.filename:
-            return _say(f"{error.filename} cannot be read or written ({error.strerror}); allow it, or name another place", code=1)
-        if error.errno not in DISK_FULL:
+        if (line := trouble_with_files(error)) is None:
             raise
-        where = f" while writing {error.filename}" if error.filename else ""
-        return _say(f"the disk is full{where}; free some space and type the same command again to go on from what is finished", code=1)
+        return _say(line, code=1)
     return 0
 
 

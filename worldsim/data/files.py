@@ -33,6 +33,16 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
+def trouble_with_files(error: OSError) -> str | None:
+    """What to say where a disk is full, or a file may not be read or written; None of any other error."""
+    if error.errno in NOT_ALLOWED and error.filename:
+        return f"{error.filename} cannot be read or written ({error.strerror}); allow it, or name another place"
+    if error.errno not in DISK_FULL:
+        return None
+    where = f" while writing {error.filename}" if error.filename else ""
+    return f"the disk is full{where}; free some space and type the same command again to go on from what is finished"
+
+
 def sweep(folder: Path) -> None:
     """Remove what `written_whole` was writing in `folder` for processes of this machine that are gone."""
     for left in folder.glob(".*.tmp"):
