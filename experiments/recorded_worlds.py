@@ -22,6 +22,7 @@ class RecordedWorld:
         expert_action: the true state to what the expert would do, kept with each state.
         noisy: which components of the action may be disturbed.
         options: options of the truth while it is recorded.
+        nudged: a start as it is when it is set up a second time.
     """
 
     instruction: str
@@ -31,6 +32,7 @@ class RecordedWorld:
     expert_action: Callable[[Mapping[str, np.ndarray]], np.ndarray]
     noisy: tuple[float, ...]
     options: Mapping[str, Any]
+    nudged: Callable[[Any, np.random.Generator], Any]
 
     def disturb(self, action: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:
         """The action with Gaussian noise of that standard deviation on its noisy components, within [-1, 1], float32."""
@@ -39,18 +41,18 @@ class RecordedWorld:
 
 def _drawer() -> RecordedWorld:
     from worldsim.envs.drawer.behaviours import choose_behaviour, expert_action
-    from worldsim.envs.drawer.physics import wide_start
+    from worldsim.envs.drawer.physics import nudged, wide_start
     from worldsim.envs.drawer.truth import HORIZON, INSTRUCTION
 
-    return RecordedWorld(INSTRUCTION, HORIZON, wide_start, choose_behaviour, expert_action, (1.0, 1.0, 1.0), {})
+    return RecordedWorld(INSTRUCTION, HORIZON, wide_start, choose_behaviour, expert_action, (1.0, 1.0, 1.0), {}, nudged)
 
 
 def _drop() -> RecordedWorld:
     from worldsim.envs.drop.behaviours import choose_behaviour, expert_action
-    from worldsim.envs.drop.physics import task_start
+    from worldsim.envs.drop.physics import nudged, task_start
     from worldsim.envs.drop.truth import HORIZON, INSTRUCTION
 
-    return RecordedWorld(INSTRUCTION, HORIZON, task_start, choose_behaviour, expert_action, (0.0, 1.0), {"depth": True})
+    return RecordedWorld(INSTRUCTION, HORIZON, task_start, choose_behaviour, expert_action, (0.0, 1.0), {"depth": True}, nudged)
 
 
 WORLDS = {"drawer": _drawer, "drop": _drop}

@@ -7,28 +7,36 @@ from typing import Any
 import numpy as np
 
 from worldsim.errors import InvalidInput
-from worldsim.load import load_truth
+from worldsim.experiments.recorded_worlds import recorded_world
+from worldsim.registry import TRUTHS
 from worldsim.types import Trajectory
 
 
 def second_takes(truth: str, episodes: Sequence[Trajectory], seed: int = 0) -> list[Trajectory]:
-    """Play each episode's actions again in the true world, from a start nudged by at most what its world calls the same (`nudged`).
+    """Play each episode's actions again in the true world that recorded it, from its start as it is when set up a second time.
 
     Raises:
-        InvalidInput: a world that does not say what the same start is.
+        UnknownName: no such world.
+        InvalidInput: episodes that do not begin as that world's do.
         MissingDependency: no simulator.
     """
-    world = load_truth({"name": truth, "depth": True})
-    if not hasattr(world, "nudged"):
-        raise InvalidInput(f"truth {truth} does not say how far two takes of one start may lie apart, so there is no second take")
+    recorded = recorded_world(truth)
+    world = TRUTHS.config(truth, recorded.options).build()
     try:
-        return [_again(world, each, np.random.default_rng([seed, each.seed, 17])) for each in episodes]
+        return [_again(world, each, recorded.start(each.seed), recorded, seed) for each in episodes]
     finally:
         world.close()
 
 
-def _again(world: Any, episode: Trajectory, rng: np.random.Generator) -> Trajectory:
-    frames, states = [world.place([world.nudged(episode.seed, rng)])[0]], [world.states()]
+def _again(world: Any, episode: Trajectory, start: Any, recorded: Any, seed: int) -> Trajectory:
+    if not np.array_equal(world.place([start])[0], episode.frames[0]):
+        raise InvalidInput(f"episode {episode.seed} does not begin as worldsim collect lets it begin, so it has no second take")
+    return retaken(world, episode, recorded.nudged(start, np.random.default_rng([seed, episode.seed, 17])))
+
+
+def retaken(world: Any, episode: Trajectory, start: Any) -> Trajectory:
+    """The actions of an episode in a true world, from another start."""
+    frames, states = [world.place([start])[0]], [world.states()]
     for action in episode.actions:
         frame, state = world.step(action[None])
         frames.append(frame[0])

@@ -9,11 +9,14 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worldsim.data.trajectory_file import write_trajectory
+from worldsim.data.trajectory_file import read_trajectory, trajectory_paths, write_trajectory
 from worldsim.errors import InvalidInput
 from worldsim.experiments import cli
+from worldsim.experiments.recorded_worlds import recorded_world
+from worldsim.experiments.second_takes import retaken, second_takes
 from worldsim.geometry import Lens
 from worldsim.metrics import physics as measures
+from worldsim.registry import TRUTHS
 
 
 def square(top: int, left: int, side: int = 4, frames: int = 1, size: int = 16) -> np.ndarray:
@@ -213,9 +216,25 @@ def test_the_block_beside_a_second_take_and_the_first_frame_held(fallen, capsys)
 
 
 @pytest.mark.slow
-def test_what_recordings_do_not_hold_is_said(fallen, tmp_path, capsys):
-    from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
+@pytest.mark.parametrize("truth", ["drop", "drawer"])
+def test_a_take_from_the_same_start_is_the_recording_and_from_a_nudged_one_is_near_it(tmp_path, truth):
+    assert cli.main(["collect", f"truth={truth}", f"out={tmp_path}", "split=validation", "episodes=2", "workers=1"]) == 0
+    episodes = [read_trajectory(path) for path in trajectory_paths(tmp_path / "validation")]
+    recorded = recorded_world(truth)
+    world = TRUTHS.config(truth, recorded.options).build()
+    for episode in episodes:
+        np.testing.assert_array_equal(retaken(world, episode, recorded.start(episode.seed)).frames, episode.frames)
+    world.close()
+    for take, episode in zip(second_takes(truth, episodes), episodes, strict=True):
+        apart = measures.motion_mse(take.frames[None], episode.frames[None])[0]
+        still = measures.motion_mse(np.repeat(episode.frames[:1], len(episode.frames), 0)[None], episode.frames[None])[0]
+        assert 0 < apart.mean() < still.mean() / 2
+    with pytest.raises(InvalidInput, match="does not begin as worldsim collect lets it begin"):
+        second_takes(truth, [replace(episodes[0], seed=episodes[1].seed)])
 
+
+@pytest.mark.slow
+def test_what_recordings_do_not_hold_is_said(fallen, tmp_path, capsys):
     for path in trajectory_paths(fallen / "data" / "validation"):
         write_trajectory(tmp_path / "bare" / path.name, replace(read_trajectory(path), states={}))
     words = [f"world_model={fallen / 'world'}", f"data={tmp_path / 'bare'}", "protocol=drop", "limit=2"]

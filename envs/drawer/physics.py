@@ -20,6 +20,7 @@ OPENING = (0.0, 0.168)
 WORKSPACE = np.array([[-0.17, -0.33, 0.075], [0.17, 0.03, 0.26]])  # corners of the box that the hand's target stays in
 HANDLE_Y = 0.022  # the handle's y at opening 0
 HANDLE_Z = 0.12
+SAME = 0.002  # metres by which two takes of one start may lie apart
 _BASE, _SHOULDER_Z, _LINK, _WRIST_TO_TIP = np.array([-0.40, -0.16]), 0.24, 0.30, 0.14
 
 
@@ -50,6 +51,13 @@ def wide_start(seed: int) -> DrawerStart:
         if _is_free(hand, opening):
             break
     return DrawerStart(start.cabinet_x, opening, hand)
+
+
+def nudged(start: DrawerStart, rng: np.random.Generator) -> DrawerStart:
+    """A start as it is when it is set up a second time: hand, drawer and cabinet up to 2 mm off along each axis."""
+    cabinet, opening, *hand = rng.uniform(-SAME, SAME, 5)
+    opened = float(np.clip(start.opening + opening, *OPENING))
+    return DrawerStart(start.cabinet_x + cabinet, opened, tuple(np.add(start.hand, hand)))
 
 
 def _is_free(hand: tuple[float, ...], opening: float) -> bool:

@@ -4,7 +4,7 @@ Lengths are metres, x points right, z up. The ball moves in the plane y = 0 and 
 floor, two walls and a block.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 
 import numpy as np
@@ -19,6 +19,7 @@ RADIUS = 0.17
 LINE = 0.30  # right of it the ball is where the task wants it
 HEIGHTS = (0.50, 1.20)  # of the ball's centre while it is held
 SIDES = (-0.68, 0.10)
+SAME = 0.02  # metres by which two takes of one start may lie apart
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ def task_start(seed: int) -> DropStart:
     """The start that a seed stands for: a ball held left of the line at some height."""
     rng = np.random.default_rng([seed, 3])
     return DropStart(rng.uniform(*SIDES), rng.uniform(*HEIGHTS))
+
+
+def nudged(start: DropStart, rng: np.random.Generator) -> DropStart:
+    """A start as it is when it is set up a second time: the ball up to 2 cm off, to the side and in height."""
+    x, z = rng.uniform(-SAME, SAME, 2)
+    return replace(start, x=start.x + x, z=start.z + z)
 
 
 class DropPhysics:
