@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -37,8 +38,9 @@ def truth_workers(count: int, truth: Any, policies: dict[str, Any], task: Task) 
     def play(rounds: list[Round]) -> Iterator[tuple[Episode, Trajectory]]:
         try:
             with _keeping_ctrl_c():
-                played = executor.map(_play, rounds)  # starts the processes
-            for each, trajectories in zip(rounds, played, strict=True):
+                played = deque(executor.submit(_play, each) for each in rounds)  # starts the processes
+            for each in rounds:
+                trajectories = played.popleft().result()  # not `map`: where it is left early, it cancels what a broken pool fails on
                 yield from ((episode, trajectories[episode.id]) for episode in each)
         except BrokenProcessPool as error:
             raise WorldsimError(

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
@@ -43,6 +43,7 @@ def test_power_by_brute_enumeration():
 
 @settings(max_examples=15)
 @given(st.floats(0, 1), st.integers(1, 60))
+@example(2.2250738585072014e-308, 4)
 def test_the_size_of_the_test_stays_below_alpha(rate, trials):
     assert power_of_difference(rate, rate, trials) <= 0.05 + 1e-4  # the grid of common rates is not endless
 

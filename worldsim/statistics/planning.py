@@ -14,6 +14,7 @@ from worldsim.statistics.intervals import wilson_interval
 
 MOST = 10**7  # trials that a plan may ask for
 EXACT_UP_TO = 200  # trials each, whose tables are all enumerated
+NOTHING = 1e-300  # rates up to it count as 0: scipy's probabilities overflow there
 
 
 class MoreTrials(NamedTuple):
@@ -66,7 +67,8 @@ def power_of_difference(first: float, second: float, trials: int, level: float =
     if trials > EXACT_UP_TO:
         return _normal_power(first, second, trials, level)
     k = np.arange(trials + 1)
-    chances = np.outer(binom.pmf(k, trials, first), binom.pmf(k, trials, second))
+    one, other = (binom.pmf(k, trials, rate if rate > NOTHING else 0.0) for rate in (first, second))
+    chances = np.outer(one, other)
     return float(chances[rejected(trials, trials, 1 - level)].sum())
 
 
