@@ -140,10 +140,9 @@ def _measure(config: EvaluateVideoConfig, protocol: Protocol, networks: dict[str
     scores, shown, model = VideoScores(protocol, networks, config.device), [], open_model(config)
     physics = PhysicsScores(protocol.physics, protocol.given, model.spec.fps, _look(config, model))
     with tqdm(total=len(clips.clips), desc="evaluate-video", unit="clip") as bar:
-        for recorded, made in _predictions(config, protocol, model, clips):
-            truth = np.stack([each.frames for each in recorded])
+        for recorded, truth, made in _predictions(config, protocol, model, clips):
             scores.add(truth, made)
-            physics.add(recorded, made)
+            physics.add(recorded, truth, made)
             shown += list(zip(truth, made, strict=True))[: SHOWN - len(shown)]
             bar.update(len(truth))
     return Outcome(scores.summary(config.seed), physics.summary(config.seed), physics.left_out, shown)
@@ -166,8 +165,8 @@ def _look(config: EvaluateVideoConfig, model: WorldModel) -> Any:
 
 def _predictions(
     config: EvaluateVideoConfig, protocol: Protocol, model: WorldModel, clips: ClipList
-) -> Iterator[tuple[list[Trajectory], np.ndarray]]:
-    """Recorded clips and the model's, uint8 `[B, T, H, W, 3]`, batch by batch; both begin with the given frames."""
+) -> Iterator[tuple[list[Trajectory], np.ndarray, np.ndarray]]:
+    """Recorded clips, their frames and the model's, uint8 `[B, T, H, W, 3]`, batch by batch; both begin with the given frames."""
     folder, given = split_folder(config.data, "validation"), protocol.given
     camera = camera_of(world_model_facts(config.world_model)[1])
     proceed = {"ar": continue_stepwise, "nar": continue_jointly}[protocol.mode]
@@ -179,7 +178,7 @@ def _predictions(
         if config.shuffle_actions:
             ahead = _actions(read_batch(folder, _next_ones(clips, begin, len(chosen)), protocol.length, camera))[:, given - 1 :]
         made = proceed(model, truth[:, :given], ahead, [clip.draw_seed(config.seed) for clip in chosen], before)
-        yield recorded, np.concatenate([truth[:, :given], made], axis=1)
+        yield recorded, truth, np.concatenate([truth[:, :given], made], axis=1)
 
 
 def _actions(clips: list[Trajectory]) -> np.ndarray:

@@ -9,28 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.errors import WorldsimError
+from worldsim.errors import InvalidInput, WorldsimError
 from worldsim.experiments.physics_keys import PhysicsKeys
 from worldsim.experiments.second_takes import second_takes
+from worldsim.experiments.video_object import TrueObject
 from worldsim.experiments.video_scenes import Look, Scene, scenes_apart
+from worldsim.experiments.video_scores import last_given_held
 from worldsim.metrics import mean_interval
 from worldsim.metrics.physics import (
-    area_violation,
-    centroids,
-    colour_mask,
-    drift,
-    gravity_error,
-    mask_chamfer,
-    mask_iou,
     motion_masks,
     motion_mse,
-    overlap_rate,
     physics_iq,
     spatial_iou,
     spatiotemporal_iou,
     static_motion,
-    teleports,
-    trajectory_l2,
     weighted_spatial_iou,
 )
 from worldsim.types import Trajectory
@@ -47,9 +39,7 @@ UNITS = {
     "trajectory_drift": "/frame",
     "chamfer_drift": "m/frame",
 }
-FREE_FALL = 0.02  # share of g by which the true acceleration may differ where nothing but gravity acts
 NO_LOOK = "it has no heads; add them: worldsim train stage=heads, or give depth=FILE flow=FILE, estimators as TorchScript"
-QUICKEST = 0.999  # quantile of real steps beyond which one is a jump
 
 
 class PhysicsScores:
@@ -60,18 +50,18 @@ class PhysicsScores:
         self._rows: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)  # (measure, way) -> [B, T] or [B]
         self.left_out: dict[str, str] = {}
 
-    def add(self, recorded: Sequence[Trajectory], made: np.ndarray) -> None:
-        """Score clips of recordings and the model's, uint8 `[B, T, H, W, 3]`; both begin with the given frames."""
-        truth = np.stack([each.frames for each in recorded])
-        held = truth[:, self._given - 1 : self._given].repeat(truth.shape[1] - self._given, axis=1)
-        clips = {MODEL: made, FLOOR: np.concatenate([truth[:, : self._given], held], axis=1)}
+    def add(self, recorded: Sequence[Trajectory], truth: np.ndarray, made: np.ndarray) -> None:
+        """Score clips of recordings, their frames, and the model's, uint8 `[B, T, H, W, 3]`; both begin with the given frames."""
+        clips = {MODEL: made, FLOOR: last_given_held(truth, self._given)}
         takes = self._takes(recorded)
         if takes:
             clips[CEILING] = np.stack([each.frames for each in takes])
+        moved = motion_masks(truth)
+        thing = TrueObject(self._keys, recorded, truth, self._fps) if self._keys.colour else None
         for way, frames in clips.items():
-            self._keep(way, _of_two_clips(frames, truth))
-            if self._keys.colour:
-                self._keep(way, self._of_masks(frames, truth, recorded))
+            self._keep(way, _of_two_clips(frames, truth, moved))
+            if thing:
+                self._keep(way, thing.apart(frames, self._given))
         self._geometry(recorded, takes, clips)
 
     def _keep(self, way: str, found: Mapping[str, np.ndarray]) -> None:
@@ -79,48 +69,24 @@ class PhysicsScores:
             self._rows[name, way].append(values)
 
     def _takes(self, recorded: Sequence[Trajectory]) -> list[Trajectory] | None:
-        if not self._keys.truth:
-            self.left_out["second take"] = "the protocol names no world to make it in; give one whose physics has truth="
-            return None
-        if any(each.metadata.get("begin") for each in recorded):
-            self.left_out["second take"] = "the clips do not begin where their episodes do; give recordings as long as the protocol's clips"
+        """A second take of each clip, or None; once there is none of one clip, there is no ceiling for all."""
+        if "second take" in self.left_out:
             return None
         try:
-            return second_takes(self._keys.truth, recorded)
+            return self._taken(recorded)
         except WorldsimError as error:
             self.left_out["second take"] = str(error)
+            for name, way in list(self._rows):
+                if way == CEILING:
+                    del self._rows[name, way]
             return None
 
-    def _of_masks(self, frames: np.ndarray, truth: np.ndarray, recorded: Sequence[Trajectory]) -> dict[str, np.ndarray]:
-        keys = self._keys
-        mine, true = (colour_mask(each, keys.colour, keys.margin) for each in (frames, truth))
-        steps = np.linalg.norm(np.diff(centroids(true), axis=1), axis=-1) / np.hypot(*true.shape[2:])
-        found = {
-            "trajectory_l2": trajectory_l2(mine, true),
-            "trajectory_l2_per_axis": trajectory_l2(mine, true, per_axis=True),
-            "mask_chamfer": mask_chamfer(mine, true),
-            "mask_iou": mask_iou(mine, true),
-            "permanence_violation": area_violation(mine, true),
-            "teleports": teleports(mine, float(np.quantile(steps, QUICKEST))),
-        }
-        found["trajectory_drift"] = drift(found["trajectory_l2"][:, self._given :])
-        states = [each.states for each in recorded]
-        if all(keys.place in each for each in states):
-            found["gravity_error"] = self._gravity(mine, true, np.stack([each[keys.place] for each in states]))
-        if keys.solid and all("segmentation" in each for each in states):
-            solid = np.isin(np.stack([each["segmentation"] for each in states]), keys.solid)
-            found["penetration"] = overlap_rate(mine, solid & ~true)
-        return found
-
-    def _gravity(self, mine: np.ndarray, true: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """Rows of centroids become heights by the line that fits the real clips; the true places say which frames fall freely."""
-        seconds, heights = 1 / self._fps, places[..., 2]
-        slope, level = np.polyfit(centroids(true)[..., 1].ravel(), heights.ravel(), 1)
-        falls = np.abs(np.diff(heights, 2, axis=1) / seconds**2 + self._keys.gravity) < FREE_FALL * self._keys.gravity
-        airborne = np.zeros(heights.shape, bool)
-        for shift in range(3):  # a second difference speaks of three frames
-            airborne[:, shift : shift + falls.shape[1]] |= _first_stretch(falls)
-        return gravity_error(slope * centroids(mine)[..., 1] + level, airborne, seconds, self._keys.gravity)
+    def _taken(self, recorded: Sequence[Trajectory]) -> list[Trajectory]:
+        if not self._keys.truth:
+            raise InvalidInput("the protocol names no world to make it in; give one whose physics has truth=")
+        if any(each.metadata.get("begin") for each in recorded):
+            raise InvalidInput("the clips do not begin where their episodes do; give recordings as long as the protocol's clips")
+        return second_takes(self._keys.truth, recorded)
 
     def _geometry(self, recorded: Sequence[Trajectory], takes: Sequence[Trajectory] | None, clips: Mapping[str, np.ndarray]) -> None:
         """Depth and flow: of the model's clips as its heads see them, of the second take as the camera measured them."""
@@ -191,8 +157,9 @@ class PhysicsScores:
         return {"value": score(MODEL, everyone), **bounds, "unit": "of 100", "better": "higher", "clips": count, "by_frame": {}}
 
 
-def _of_two_clips(frames: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
-    mine, true = motion_masks(frames), motion_masks(truth)
+def _of_two_clips(frames: np.ndarray, truth: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
+    """`true` is where the real clips move."""
+    mine = motion_masks(frames)
     return {
         "spatial_iou": spatial_iou(mine, true),
         "spatiotemporal_iou": spatiotemporal_iou(mine, true),
@@ -200,12 +167,6 @@ def _of_two_clips(frames: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray
         "motion_mse": motion_mse(frames, truth),
         "static_motion": static_motion(frames, true),
     }
-
-
-def _first_stretch(falls: np.ndarray) -> np.ndarray:
-    """The first stretch of true values of each row, bool `[N, T]`."""
-    begun = falls.cumsum(1) > 0
-    return falls & ((begun & ~falls).cumsum(1) == 0)
 
 
 def _mean_of_known(values: np.ndarray) -> np.ndarray:

@@ -27,9 +27,7 @@ class VideoScores:
 
     def add(self, truth: np.ndarray, made: np.ndarray) -> None:
         """Score recorded clips uint8 `[B, T, H, W, 3]` and the model's, whose given frames are the recorded ones."""
-        given = self.protocol.given
-        held = truth[:, given - 1 : given].repeat(self.protocol.predicted, axis=1)
-        videos = {"model": self._view(made), "copy": self._view(np.concatenate([truth[:, :given], held], axis=1))}
+        videos = {"model": self._view(made), "copy": self._view(last_given_held(truth, self.protocol.given))}
         truth = self._view(truth)
         for metric in self.measured:
             if metric in SETS:
@@ -125,3 +123,8 @@ class VideoScores:
             return {}
         named = {"compare_with": f"LPIPS-{self.protocol.lpips_net}"} if metric == "lpips" else {}
         return {"network": network_facts(self.networks[metric])} | named
+
+
+def last_given_held(truth: np.ndarray, given: int) -> np.ndarray:
+    """Clips `[B, T, H, W, 3]` that repeat the last of their given frames to the end."""
+    return np.take(truth, np.minimum(np.arange(truth.shape[1]), given - 1), axis=1)

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from worldsim.data.trajectory_file import read_trajectory, trajectory_paths, write_trajectory
 from worldsim.errors import InvalidInput
 from worldsim.experiments import cli
+from worldsim.experiments.physics_keys import PhysicsKeys
 from worldsim.experiments.recorded_worlds import recorded_world
 from worldsim.experiments.second_takes import retaken, second_takes
+from worldsim.experiments.video_physics import PhysicsScores
 from worldsim.geometry import Lens
 from worldsim.metrics import physics as measures
 from worldsim.registry import TRUTHS
@@ -231,6 +233,20 @@ def test_a_take_from_the_same_start_is_the_recording_and_from_a_nudged_one_is_ne
         assert 0 < apart.mean() < still.mean() / 2
     with pytest.raises(InvalidInput, match="does not begin as worldsim collect lets it begin"):
         second_takes(truth, [replace(episodes[0], seed=episodes[1].seed)])
+
+
+@pytest.mark.slow
+def test_without_a_second_take_of_every_clip_there_is_no_ceiling(fallen):
+    episodes = [read_trajectory(path) for path in trajectory_paths(fallen / "data" / "validation")]
+    scores = PhysicsScores(PhysicsKeys(truth="drop", colour="red"), 1, 12.5, None)
+    scores.add(episodes[:2], *2 * [np.stack([each.frames for each in episodes[:2]])])
+    assert scores.summary(0)["mask_iou"]["ceiling"] < 1
+    others = [replace(each, seed=0) for each in episodes[2:]]
+    scores.add(others, *2 * [np.stack([each.frames for each in others])])
+    found = scores.summary(0)
+    assert "does not begin as worldsim collect lets it begin" in scores.left_out["second take"]
+    assert (found["mask_iou"]["value"], found["mask_iou"]["ceiling"], found["mask_iou"]["clips"]) == (1, None, 4)
+    assert "physics_iq" not in found
 
 
 @pytest.mark.slow
