@@ -10,7 +10,7 @@ import numpy as np
 from worldsim.data.files import write_json
 from worldsim.experiments.proofs import tracks
 from worldsim.experiments.proofs.models import BALL, Models, sampled
-from worldsim.experiments.proofs.rows import FAIL, NULL, PASS, Row, below, interval, ratio
+from worldsim.experiments.proofs.rows import FAIL, NULL, PASS, Row, above, below, interval, ratio
 from worldsim.types import Trajectory
 
 HEADS_ALONE, WARP_OFF, WARP_ON = (0.0, 1.0, 1.0, 0.0), (1.0, 0.1, 0.1, 0.0), (1.0, 0.1, 0.1, 0.1)
@@ -42,8 +42,8 @@ def swap(models: Models) -> Row:
     own, other = (far_off(models, models.sft(), swap) for swap in (0, 1))
     found = interval(other - own)
     beside = {"own": own.mean(), "swapped": other.mean()}
-    verdict = below(tuple(-each for each in (found[0], found[2], found[1])), 0.0)
-    return row_of("the network listens to the encoder", "change of L2 told of another scene", "above 0", found, verdict, models, beside)
+    measure = "change of L2 told of another scene"
+    return row_of("the network listens to the encoder", measure, "above 0", found, above(found, 0.0), models, beside)
 
 
 def stage_two(models: Models) -> Row:

@@ -11,7 +11,7 @@ from worldsim.errors import InvalidInput
 from worldsim.experiments.proofs.claims import HEADS_ALONE, row_of
 from worldsim.experiments.proofs.learning_claims import taught
 from worldsim.experiments.proofs.models import BALL, Models
-from worldsim.experiments.proofs.rows import FAIL, PASS, Row, below, interval
+from worldsim.experiments.proofs.rows import FAIL, PASS, Row, above, interval
 from worldsim.types import Trajectory
 
 LINE = 0.8
@@ -54,7 +54,7 @@ def _judge(models: Models, name: str, spec: Mapping[str, Any]) -> Row:
     beside = {
         f"AUC {kind}": auc(real, _scores(judge, [spoil(each, episodes) for each in episodes], episodes)) for kind, spoil in SPOILT.items()
     }
-    verdict = below(tuple(-each for each in (found[0], found[2], found[1])), -LINE)
+    verdict = above(found, LINE)
     if verdict == PASS and min(beside.values()) < LINE:
         verdict = FAIL
     return row_of(claim, measure, line, found, verdict, models, beside)

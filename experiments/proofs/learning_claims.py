@@ -45,31 +45,32 @@ def real_preferred(models: Models) -> Row:
 
 def rl(models: Models) -> Row:
     """Group-relative RL brings what the heads see of imagined frames nearer to the true points."""
+    from worldsim.posttraining.signs import sharpness
+
     before, after = models.sft(), taught(models, "grpo")
-    clouds = [clouds_apart(models, folder) for folder in (before, after)]
-    edges = [_sharpness(models, folder) for folder in (before, after)]
+    episodes = models.recorded("validation")
+    rolled = [tracks.imagined(sampled(folder), episodes, models.seed)[0] for folder in (before, after)]
+    clouds, edges = [clouds_apart(models, frames) for frames in rolled], [sharpness(frames[:, 1:]) for frames in rolled]
     found = interval(clouds[1] - clouds[0])
     verdict = below(found, 0.0)
     if verdict == PASS and edges[1] < (1 - SHARPER) * edges[0]:
         verdict = FAIL
-    beside = {"before": clouds[0].mean(), "after": clouds[1].mean(), "real frames": clouds_apart(models, None).mean()}
+    beside = {
+        "before": clouds[0].mean(),
+        "after": clouds[1].mean(),
+        "real frames": clouds_apart(models, tracks.real_frames(episodes)).mean(),
+    }
     beside |= {"sharpness before": edges[0], "sharpness after": edges[1]}
     beside |= {"L2 before": far_off(models, before).mean(), "L2 after": far_off(models, after).mean()}
     line = "below 0, sharpness not down by 5 %"
     return row_of("RL works", "paired change of 4D Chamfer, metres", line, found, verdict, models, beside)
 
 
-def clouds_apart(models: Models, folder: Path | None) -> np.ndarray:
-    """4D Chamfer distance of each held-out episode, metres `[N]`: of a model's rollouts, or of the real frames, as the heads see them."""
+def clouds_apart(models: Models, frames: np.ndarray) -> np.ndarray:
+    """4D Chamfer distance of clips under the held-out actions, uint8 `[N, L, H, W, 3]`, as the heads see them: metres `[N]`."""
     from worldsim.posttraining.chamfer import cloud_distances
 
-    episodes = models.recorded("validation")
-    frames = tracks.real_frames(episodes) if folder is None else tracks.imagined(sampled(folder), episodes, models.seed)[0]
     said, _ = scene_of(models, "heads", HEADS_ALONE, frames)
-    return np.array([cloud_distances(depth, each.states)[1:].mean() for depth, each in zip(said.depth, episodes, strict=True)])
-
-
-def _sharpness(models: Models, folder: Path) -> float:
-    from worldsim.posttraining.signs import sharpness
-
-    return sharpness(tracks.imagined(sampled(folder), models.recorded("validation"), models.seed)[0][:, 1:])
+    return np.array(
+        [cloud_distances(depth, each.states)[1:].mean() for depth, each in zip(said.depth, models.recorded("validation"), strict=True)]
+    )

@@ -57,6 +57,12 @@ def below(found: tuple[float, float, float], line: float) -> str:
     return PASS if high < line else FAIL if low > line else NULL
 
 
+def above(found: tuple[float, float, float], line: float) -> str:
+    """Pass where the interval lies above the line, fail where it lies below, else null."""
+    value, low, high = found
+    return below((-value, -high, -low), -line)
+
+
 def kept(path: Path, make: Callable[[], Row]) -> Row:
     """The row in a file, made and written there unless it is there already."""
     if not path.exists():
