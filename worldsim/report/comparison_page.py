@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from PIL import Image
 from rich.table import Table
 
@@ -18,8 +16,8 @@ from worldsim.data.video import read_video, write_video
 from worldsim.report import figures
 from worldsim.report.comparison_tables import average_tables, comparison_tables
 from worldsim.report.comparison_tasks import tasks_tables
+from worldsim.report.environment import environment
 from worldsim.report.plots import CAPTIONS, Plot, write_plot
-from worldsim.report.printable import visible
 from worldsim.report.terminal import words
 
 HEIGHT = 256  # pixels of a clip, about
@@ -50,7 +48,11 @@ def write_comparison_page(document: Mapping[str, Any], twins: Sequence[Sequence[
     tasks = [_task(place, *each, folder) for place, each in enumerate(zip(compared, twins, strict=True), start=1)]
     averages = [table for each in document["averages"] for table in average_tables(each, document["level"])]
     overview = [*(tasks_tables(compared) if several else []), *averages]
-    page = _template().render(overview=list(map(_cells, overview)), multiples=several, tasks=tasks, notes=document["notes"])
+    page = (
+        environment()
+        .get_template("comparison.html")
+        .render(overview=list(map(_cells, overview)), multiples=several, tasks=tasks, notes=document["notes"])
+    )
     path = folder / "index.html"
     with written_whole(path) as aside:
         aside.write_text(page, encoding="utf-8")
@@ -110,12 +112,3 @@ def _clip(name: str, twins: Twins, folder: Path) -> dict[str, str]:
     write_video(folder / "videos" / f"{name}.mp4", both, float(twins.fps or FPS))
     poster = base64.b64encode(figures.png_of(both[-1])).decode()
     return {"policy": twins.policy, "start": twins.start, "video": f"videos/{name}.mp4", "poster": f"data:image/png;base64,{poster}"}
-
-
-def _template() -> Any:
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
-    environment = Environment(
-        loader=loader, autoescape=True, finalize=visible, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["drawing"] = Markup
-    return environment.get_template("comparison.html")

@@ -5,17 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from worldsim.data.files import written_whole
 from worldsim.report import judge_tables, sections, tables
 from worldsim.report.checklist import checklist
 from worldsim.report.clips import fault_clips, paired_clips
+from worldsim.report.environment import environment
 from worldsim.report.episode_index import listings, other_judges, replay_command, verdict_word
 from worldsim.report.outcomes import Outcome, read_outcomes
 from worldsim.report.plots import write_plots
-from worldsim.report.printable import visible
 from worldsim.report.results import write_results
 from worldsim.report.run_folder import RunFolder
 from worldsim.report.trials import write_trials
@@ -104,18 +101,15 @@ def _command(command: str | Sequence[str] | None) -> str | None:
 
 
 def _template() -> Any:
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
-    environment = Environment(
-        loader=loader, autoescape=True, finalize=visible, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    made = environment(
+        {
+            "number": tables.number,
+            "span": tables.span,
+            "ceiling": tables.ceiling_text,
+            "calibration": judge_tables.calibration_sentence,
+            "probe_notes": judge_tables.probe_notes,
+            "word": verdict_word,
+        }
     )
-    environment.filters |= {
-        "number": tables.number,
-        "span": tables.span,
-        "ceiling": tables.ceiling_text,
-        "calibration": judge_tables.calibration_sentence,
-        "probe_notes": judge_tables.probe_notes,
-        "word": verdict_word,
-        "drawing": Markup,
-    }
-    environment.globals["measures"] = tables.MEASURES
-    return environment.get_template("report.html")
+    made.globals["measures"] = tables.MEASURES
+    return made.get_template("report.html")
