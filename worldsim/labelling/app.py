@@ -19,6 +19,7 @@ from worldsim.serving.guard import Guard, Keys
 from worldsim.serving.pages import page_app
 
 FILES = ("page.js", "player.js", "page.css")
+UNWRITTEN = "this answer is not saved ({reason}); make room and answer again"
 
 
 class Answer(BaseModel):
@@ -33,9 +34,8 @@ class Answer(BaseModel):
 
 def label_app(sitting: Sitting, keys: Keys, finish: Callable[[], None]) -> Guard:
     """The page of one sitting, behind its guard. `finish` is called when the rater is done with it."""
-    app = page_app(Path(__file__).parent, FILES, "this is no answer")
+    app = page_app(Path(__file__).parent, FILES, "this is no answer", UNWRITTEN)
     app.add_exception_handler(DamagedFile, _damaged)
-    app.add_exception_handler(OSError, _unwritable)
     _add_cards(app, sitting, keys)
     _add_clips(app, sitting)
 
@@ -51,11 +51,6 @@ def label_app(sitting: Sitting, keys: Keys, finish: Callable[[], None]) -> Guard
 
 def _damaged(request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": "this clip's file is damaged or gone; end worldsim label and type the command again"}, 410)
-
-
-def _unwritable(request: Request, error: Exception) -> Response:
-    reason = getattr(error, "strerror", None) or type(error).__name__
-    return JSONResponse({"detail": f"this answer is not saved ({reason}); make room and answer again"}, 507)
 
 
 def _add_cards(app: FastAPI, sitting: Sitting, keys: Keys) -> None:

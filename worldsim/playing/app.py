@@ -28,6 +28,7 @@ from worldsim.serving.pictures import png
 from worldsim.types import Task
 
 FILES = ("page.js", "driving.js", "strip.js", "page.css")
+UNWRITTEN = "nothing was recorded ({reason}); make room and record again"
 KEPT = 4  # denoising trajectories held in memory
 MOST_PIXELS = 1_000_000.0
 Name = Annotated[str, Field(max_length=60)]
@@ -99,10 +100,9 @@ class Desk:
 
 def play_app(desk: Desk, keys: Keys) -> Guard:
     """The page of one game, behind its guard."""
-    app = page_app(Path(__file__).parent, FILES, "this is not what the page sends")
+    app = page_app(Path(__file__).parent, FILES, "this is not what the page sends", UNWRITTEN)
     app.add_exception_handler(WorldsimError, _refused)
     app.add_exception_handler(SeatTaken, _taken)
-    app.add_exception_handler(OSError, _unwritable)
     _add_seat(app, desk, keys)
     _add_moves(app, desk)
     _add_pictures(app, desk)
@@ -115,11 +115,6 @@ def _refused(request: Request, error: Exception) -> Response:
 
 def _taken(request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": "another tab or window drives now"}, 409)
-
-
-def _unwritable(request: Request, error: Exception) -> Response:
-    reason = getattr(error, "strerror", None) or type(error).__name__
-    return JSONResponse({"detail": f"nothing was recorded ({reason}); make room and record again"}, 507)
 
 
 def _add_seat(app: FastAPI, desk: Desk, keys: Keys) -> None:
