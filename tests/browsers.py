@@ -1,30 +1,23 @@
 """A browser without a screen for tests of pages. Needs Debian's chromium and chromium-driver, and skips where they are missing."""
 
-import os
-import shutil
 import time
 from contextlib import contextmanager
 
 import pytest
 
+from worldsim.errors import MissingDependency
+from worldsim.experiments.bench.browser import chromium
+
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install selenium")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-QUIET = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--window-size=1100,900")
 
 
 @contextmanager
 def browsing(*arguments):
-    """A browser of its own; the driver is named, so that selenium looks for none on the network."""
-    if not (CHROMIUM and DRIVER):
-        pytest.skip("needs a browser: sudo apt-get install -y chromium chromium-driver")
-    os.environ["SE_OFFLINE"] = "true"
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for argument in (*QUIET, *arguments):
-        options.add_argument(argument)
-    driver = webdriver.Chrome(service=webdriver.ChromeService(DRIVER), options=options)
+    """A browser of its own."""
+    try:
+        driver = chromium("--window-size=1100,900", *arguments)
+    except MissingDependency as error:
+        pytest.skip(str(error))
     try:
         yield driver
     finally:

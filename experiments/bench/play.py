@@ -1,8 +1,6 @@
 """Frames per second of `worldsim play`: over its wire alone, and in a browser without a screen under a hundred key presses."""
 
 import json
-import os
-import shutil
 import tempfile
 import threading
 import time
@@ -14,6 +12,7 @@ from http.client import HTTPConnection
 from typing import Any
 
 from worldsim.errors import MissingDependency, WorldsimError
+from worldsim.experiments.bench.browser import chromium
 from worldsim.experiments.schema import BenchConfig, PlayConfig
 from worldsim.options import EngineKeys
 
@@ -108,12 +107,14 @@ def _by_browser(server: Any, worlds: Sequence[str]) -> float:
         MissingDependency: no selenium, chromium or its driver.
         WorldsimError: the page does not come so far.
     """
-    webdriver, driver = _chromium()
+    driver = chromium()
+    from selenium.webdriver import ActionChains
+
     try:
         driver.get(server.address)
         _until(driver, "return document.body.dataset.moment")
         driver.execute_script(TIMED, PRESSES)
-        webdriver.ActionChains(driver).send_keys(KEYS * (PRESSES // len(KEYS))).perform()
+        ActionChains(driver).send_keys(KEYS * (PRESSES // len(KEYS))).perform()
         return _until(driver, "return window.ended && (window.ended - window.begun) / 1000")
     finally:
         driver.quit()
@@ -127,20 +128,3 @@ def _until(driver: Any, script: str) -> Any:
             return found
         time.sleep(0.2)
     raise WorldsimError(f"the page did not come to {PRESSES} frames in {WAIT:g} s")
-
-
-def _chromium() -> tuple[Any, Any]:
-    """Selenium, and a browser of its own without a screen."""
-    try:
-        from selenium import webdriver
-    except ImportError as error:
-        raise MissingDependency('driving a browser needs selenium; type: pip install "worldsim[test]"') from error
-    chromium, program = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
-    if not (chromium and program):
-        raise MissingDependency("no browser; type: sudo apt-get install -y chromium chromium-driver")
-    os.environ["SE_OFFLINE"] = "true"  # selenium looks for no driver on the network
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"):
-        options.add_argument(argument)
-    return webdriver, webdriver.Chrome(service=webdriver.ChromeService(program), options=options)
