@@ -10,9 +10,8 @@ import numpy as np
 from worldsim.errors import InvalidInput
 from worldsim.experiments.schema import PosttrainConfig
 
-READABLE = 0.5  # share of a component's variance that inverse dynamics must read off held-out recordings for it to count
 KEPT = "feedback.jsonl"
-READING_STEPS, READING_EPISODES = 600, 200
+READING_STEPS = 600  # at most, of the network that reads actions
 
 
 def permit(config: PosttrainConfig) -> None:
@@ -48,8 +47,17 @@ def judge_of(config: PosttrainConfig, sampled: Any, folder: Path) -> Any:
     if spec["name"] == "human":  # not kept: people label more, and change their minds
         return _people(spec, sampled, folder / "to_label")
     if spec["name"] == "inverse_dynamics" and not spec.get("path"):
-        spec["path"] = str(trained_reader(config))
+        spec["path"] = str(reader_of(config))
     return Kept(load_feedback(spec), Path(config.out) / "rounds" / KEPT)
+
+
+def reader_of(config: PosttrainConfig) -> Path:
+    """The network that reads actions off the run's recordings, trained where it is not there yet."""
+    from worldsim.experiments.action_reader import trained_reader
+    from worldsim.posttraining.feedback.inverse_dynamics import KIND
+
+    steps = min(READING_STEPS, 3 * config.steps)
+    return trained_reader(Path(config.out) / KIND, config.data, steps=steps, seed=config.seed, save_seconds=config.save_seconds)
 
 
 def _named(feedback: Any) -> dict[str, Any]:
@@ -209,31 +217,3 @@ def _into(world: Any, actions: np.ndarray) -> Any:
 
     normal = normalise(actions, world.spec.action)
     return torch.from_numpy(np.concatenate([np.zeros_like(normal[:, :1]), normal], axis=1))
-
-
-def trained_reader(config: PosttrainConfig) -> Path:
-    """Train a network that reads actions off neighbouring real frames; components that it reads off held-out recordings count."""
-    import torch
-
-    from worldsim.experiments.recordings import action_spec, read_split, recordings_folder
-    from worldsim.models.checkpoint import save_checkpoint
-    from worldsim.models.video_convnet import VideoConvNetConfig
-    from worldsim.posttraining.feedback.inverse_dynamics import KIND, ReadingActions, explained
-    from worldsim.training.loop import LoopConfig, train
-
-    out = Path(config.out) / KIND
-    if (out / "config.json").is_file():
-        return out
-    data = recordings_folder(config.data)
-    recorded, spec = read_split(data, "train", limit=READING_EPISODES), action_spec(data)
-    held_out = max(1, len(recorded) // 5)
-    height, width = recorded[0].frames.shape[1:3]
-    torch.manual_seed(config.seed)
-    network = VideoConvNetConfig(frames=2, height=height, width=width, outputs=spec.size).build()
-    where = {"seed": config.seed, "save_seconds": config.save_seconds}
-    train(ReadingActions(network, recorded[held_out:], spec), LoopConfig(out / "training", min(READING_STEPS, 3 * config.steps), **where))
-    shares = explained(network, recorded[:held_out], spec)
-    print("inverse dynamics reads off held-out recordings: " + ", ".join(f"{n} {s:.2f}" for n, s in zip(spec.names, shares, strict=True)))
-    card = {"network": network.describe(), "action": vars(spec), "r_squared": shares.tolist(), "readable": (shares >= READABLE).tolist()}
-    save_checkpoint(out, KIND, {"network": network}, card)
-    return out

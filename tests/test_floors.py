@@ -31,6 +31,7 @@ FLOORS = {
     "worldsim.training": 3,
     "worldsim.posttraining": 3,
     "worldsim.report": 3,
+    "worldsim.trust": 3,
     "worldsim.labelling": 3,
     "worldsim.serving": 3,
     "worldsim.playing": 3,

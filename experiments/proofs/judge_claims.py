@@ -20,10 +20,10 @@ CLEAR = 0.5  # quantile of the simulator's gaps from which on a pair counts
 
 def inverse_dynamics(models: Models) -> Row:
     """Reading actions off frames is a judge."""
-    from worldsim.experiments.posttrain_clips import trained_reader
+    from worldsim.experiments.posttrain_clips import reader_of
 
     config = models.post_config("inverse-dynamics", models.sft(), {"mode": "rwr", "feedback": "inverse_dynamics"})
-    return _judge(models, "inverse dynamics", {"name": "inverse_dynamics", "path": str(trained_reader(config))})
+    return _judge(models, "inverse dynamics", {"name": "inverse_dynamics", "path": str(reader_of(config))})
 
 
 def chamfer(models: Models) -> Row:

@@ -2,6 +2,7 @@
 
 from worldsim.simulator.checkpoint import open_world_model, read_world_model, save_world_model, stored_sampler
 from worldsim.simulator.denoising import HISTORY_STEP
+from worldsim.simulator.reconstruction import reconstructed
 from worldsim.simulator.sampler import HISTORY_MODES, RELEASED, Sampler
 from worldsim.simulator.state import LatentState
 from worldsim.simulator.unrolled import denoising_frames
@@ -17,6 +18,7 @@ __all__ = [
     "denoising_frames",
     "open_world_model",
     "read_world_model",
+    "reconstructed",
     "save_world_model",
     "stored_sampler",
 ]

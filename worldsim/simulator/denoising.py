@@ -146,15 +146,10 @@ class Denoiser:
 
     def _sample(self, evaluate: Evaluate, state: LatentState, frames: int) -> Tensor:
         """Denoise the next `frames` frames; `evaluate(x, level)` gives `[B, S, T, h, w, C]`, of which they are the last."""
-        sampler, schedule = self.sampler, self.schedule
-        held = state.held[:, -1:]
-        history_level = torch.full_like(state.known[:, -1:], sampler.history_level)  # [B, 1]
+        sampler = self.sampler
 
         def denoise(x: Tensor, level: float) -> Tensor:
-            output = self._combined(evaluate(x, level))[:, -frames:]
-            levels = history_level.new_full((len(x), frames), level)
-            base = previous(torch.cat([held, x], dim=1), torch.cat([history_level, levels], dim=1))[:, 1:]
-            clean = to_clean(sampler.prediction, output, x, levels, base, schedule)
+            clean = self._clean(evaluate, state, x, level)
             if self._seen:
                 self._seen(x, clean)
             return clean
@@ -165,7 +160,16 @@ class Denoiser:
 
         released = sampler.ending == "released"
         levels = level_steps(sampler.steps, last=level_of(0) if released else 0.0)
-        return sample_ddim(denoise, draw(0), levels, schedule, eta=sampler.eta, draw=lambda step: draw(step + 1), keep_scale=released)
+        return sample_ddim(denoise, draw(0), levels, self.schedule, eta=sampler.eta, draw=lambda step: draw(step + 1), keep_scale=released)
+
+    def _clean(self, evaluate: Evaluate, state: LatentState, x: Tensor, level: float) -> Tensor:
+        """The clean frames that one evaluation makes of the frames `x` `[B, T, h, w, C]` after the newest, all at one level."""
+        sampler, frames = self.sampler, x.shape[1]
+        history_level = torch.full_like(state.known[:, -1:], sampler.history_level)  # [B, 1]
+        output = self._combined(evaluate(x, level))[:, -frames:]
+        levels = history_level.new_full((len(x), frames), level)
+        base = previous(torch.cat([state.held[:, -1:], x], dim=1), torch.cat([history_level, levels], dim=1))[:, 1:]
+        return to_clean(sampler.prediction, output, x, levels, base, self.schedule)
 
     def _combined(self, outputs: Tensor) -> Tensor:
         """The branches' outputs `[B, S, T, h, w, C]` as one, `[B, T, h, w, C]`."""

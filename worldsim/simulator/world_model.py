@@ -66,10 +66,9 @@ class VideoWorldModel:
         if len(seeds) != len(frames):
             raise InvalidInput(f"{len(frames)} lanes need as many seeds, got {len(seeds)}")
         lanes, given = frames.shape[:2]
-        pixels = to_unit(torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)).to(self.denoiser.dtype)
+        latents = self.latents(frames)
         with use_precision(self.precision, self.device):
-            latents = self.autoencoder.encode(pixels.flatten(0, 1)).to(self.denoiser.dtype).unflatten(0, (lanes, given))
-            context = self.network.context_for(pixels[:, 0], latents[:, 0])
+            context = self.network.context_for(self._unit(frames[:, 0]), latents[:, 0])
         state = self._blank(latents[:, 0], context, tuple(int(seed) for seed in seeds))
         led = latents.new_zeros(lanes, given, self.network.action_size)
         known = latents.new_zeros(lanes, given)
@@ -79,6 +78,17 @@ class VideoWorldModel:
         for i in range(given):
             state = self._push(state, latents[:, i], led[:, i], known[:, i], cache=self._kept(state) if i else state.cache)
         return state
+
+    @torch.no_grad()
+    def latents(self, frames: np.ndarray) -> Tensor:
+        """Frames uint8 `[B, T, H, W, 3]` as latents `[B, T, h, w, C]`."""
+        with use_precision(self.precision, self.device):
+            latents = self.autoencoder.encode(self._unit(frames).flatten(0, 1)).to(self.denoiser.dtype)
+        return latents.unflatten(0, frames.shape[:2])
+
+    def _unit(self, frames: np.ndarray) -> Tensor:
+        """Frames uint8 as pixels in [-1, 1]."""
+        return to_unit(torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)).to(self.denoiser.dtype)
 
     def _between(self, actions: np.ndarray, lanes: int, given: int) -> Tensor:
         """Actions between given frames, `[B, T0 - 1, A]`, checked and normalised."""
@@ -105,6 +115,22 @@ class VideoWorldModel:
         frames, unseen = self.pixels(latest)
         state = self._push(state, latest, action, torch.ones_like(state.known[:, 0]), cache=cache)
         return state.faulted(broken | unseen, NOT_NUMBERS), frames
+
+    @torch.no_grad()
+    def observed(self, state: LatentState, actions: np.ndarray, frames: np.ndarray) -> LatentState:
+        """The state after these frames followed these actions, whoever made them: the one that `start` gives with all frames up to here.
+
+        Args:
+            state: B lanes.
+            actions: float32 `[B, A]`.
+            frames: uint8 `[B, H, W, 3]`.
+
+        Raises:
+            InvalidInput: actions or frames that `step` and `start` refuse.
+        """
+        action = self._normal(actions, len(state.seeds))
+        latent = self.latents(self.spec.check_frames(frames[:, None]))[:, 0]
+        return self._push(state, latent, action, torch.ones_like(state.known[:, 0]), cache=self._kept(state))
 
     def _next(self, state: LatentState, action: Tensor) -> tuple[Tensor, HistoryCache | None]:
         """The next latents `[B, h, w, C]`, and the features of all frames before them where those are kept from frame to frame."""

@@ -67,6 +67,7 @@ from worldsim.statistics.published import lattice_count, mmrv_bound
 from worldsim.statistics.raters import Kappa, cohen_kappa, krippendorff_alpha
 from worldsim.statistics.reliability import Bin, Reliability, reliability
 from worldsim.statistics.same_rate import KruskalWallis, kruskal_wallis
+from worldsim.statistics.selective import Kept, Told, area_under_curve, choose_limit, coverage_curve, rank_correlation, upper_bound
 from worldsim.statistics.sequential import Advice, SequentialComparison
 from worldsim.statistics.shared_starts import Difference, alike_by_chance, paired_bootstrap
 from worldsim.statistics.trial_layer import top1_probability, trial_layer
@@ -84,6 +85,7 @@ __all__ = [
     "Interval",
     "JudgeRates",
     "Kappa",
+    "Kept",
     "KruskalWallis",
     "Labelled",
     "Line",
@@ -93,8 +95,10 @@ __all__ = [
     "Reliability",
     "SequentialComparison",
     "agreement_intervals",
+    "Told",
     "alike_by_chance",
     "anytime_interval",
+    "area_under_curve",
     "barnard",
     "betting_interval",
     "bias",
@@ -102,6 +106,7 @@ __all__ = [
     "calibration_error",
     "centred",
     "choose_band",
+    "choose_limit",
     "choose_threshold",
     "clopper_pearson_interval",
     "cohen_kappa",
@@ -109,6 +114,7 @@ __all__ = [
     "control_variate_rate",
     "corrected_rate",
     "corrected_rate_by_verdict",
+    "coverage_curve",
     "drop_one",
     "fisher_z_interval",
     "fit_temperature",
@@ -138,6 +144,7 @@ __all__ = [
     "prediction_powered_wilson",
     "probability_better",
     "probability_of",
+    "rank_correlation",
     "real_trials_saved",
     "shrunk_correlation",
     "regression_line",
@@ -150,6 +157,7 @@ __all__ = [
     "trial_layer",
     "trials_for_difference",
     "trials_for_width",
+    "upper_bound",
     "what_more_trials_buy",
     "width_after",
     "wilson_interval",

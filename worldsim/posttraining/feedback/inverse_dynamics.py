@@ -62,17 +62,20 @@ class InverseDynamics:
         self._readable = np.array(card["readable"], bool)
         if not self._readable.any():
             raise InvalidInput("no component of the action can be read off neighbouring frames of these recordings; ask another judge")
-        self._tolerance = 2 * tolerance  # normalised actions span 2
+        self._tolerance = tolerance
         self.facts = {"name": KIND, "sha256": card["sha256"], "tolerance": tolerance}
 
     def score(self, rollouts: Sequence[Trajectory], references: Sequence[Trajectory]) -> list[Reward]:
         """1 or 0 for each step, and their mean."""
         return [self._score(rollout) for rollout in rollouts]
 
-    def _score(self, rollout: Trajectory) -> Reward:
+    def apart(self, rollout: Trajectory) -> np.ndarray:
+        """How far the action that is read is from the given one, by step and readable component, as a share of its range; `[T, A']`."""
         read = read_actions(self._network, neighbours(rollout.frames))
-        apart = np.abs(read - normalise(rollout.actions, self._spec))[:, self._readable]
-        right = (apart <= self._tolerance).all(1).astype(float)
+        return np.abs(read - normalise(rollout.actions, self._spec))[:, self._readable] / 2  # normalised actions span 2
+
+    def _score(self, rollout: Trajectory) -> Reward:
+        right = (self.apart(rollout) <= self._tolerance).all(1).astype(float)
         return Reward(float(right.mean()), tuple(right))
 
 

@@ -1,0 +1,86 @@
+"""What a world model can say, after the fact, against an episode that it imagined. Knows no judge, no truth and no limit.
+
+Every signal is a number per step, from the frames and actions that are stored and nothing else, so a run that is there already is
+measured without being played again. All noise is keyed by the episode's seed and the step: a value depends neither on the other episodes
+nor on the order.
+
+seeds             grey levels by which the same step, imagined again with other noise, differs from the stored frame
+denoising         grey levels by which the stored frame differs from what the network makes of it under noise
+inverse_dynamics  how far the action that a network reads off two neighbouring frames is from the given one, as a share of its range
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from worldsim.trust.reseeded import apart, reseeded
+from worldsim.types import State, Trajectory, WorldModel
+
+SIGNALS = ("seeds", "denoising", "inverse_dynamics")
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How signals are measured.
+
+    Attributes:
+        draws: times that each step is imagined again.
+        level: of the noise that frames are reconstructed from.
+        reader: reads actions off frames (`worldsim.posttraining.feedback.inverse_dynamics.InverseDynamics`); None leaves that signal out.
+    """
+
+    draws: int = 2
+    level: float = 0.5
+    reader: Any = None
+
+
+def measure(model: WorldModel, episodes: Sequence[Trajectory], how: Measuring, names: Sequence[str]) -> list[dict[str, np.ndarray]]:
+    """The named signals of every step, float64 `[T]` by name, for each episode; all have the same number of steps.
+
+    Raises:
+        InvalidInput: frames or actions of another size than the model's.
+    """
+    frames = np.stack([each.frames for each in episodes])  # [B, T + 1, H, W, 3]
+    actions = np.stack([each.actions for each in episodes])  # [B, T, A]
+    found = {name: np.zeros(actions.shape[:2]) for name in names}
+    if imagined := [name for name in names if name != "inverse_dynamics"]:
+        for step, state in enumerate(histories(model, frames, actions, [each.seed for each in episodes])):
+            for name in imagined:
+                found[name][:, step] = MEASURED[name](model, state, actions[:, step], frames[:, step + 1], how)
+    if "inverse_dynamics" in names:
+        found["inverse_dynamics"] = np.stack([how.reader.apart(each).mean(axis=1) for each in episodes])
+    return [{name: values[row] for name, values in found.items()} for row in range(len(episodes))]
+
+
+def histories(model: Any, frames: np.ndarray, actions: np.ndarray, seeds: Sequence[int]) -> Iterator[State]:
+    """The state before each of the actions `[B, T, A]`, in which the frames `[B, T + 1, H, W, 3]` up to there are history.
+
+    A model without `observed` is started anew with the frames up to each step.
+    """
+    keys = np.asarray(seeds, dtype=np.uint64)
+    state = model.start(frames[:, :1], keys)
+    yield state
+    for step in range(1, actions.shape[1]):
+        if hasattr(model, "observed"):
+            state = model.observed(state, actions[:, step - 1], frames[:, step])
+        else:
+            state = model.start(frames[:, : step + 1], keys)
+        yield state
+
+
+def seed_disagreement(model: WorldModel, state: State, actions: np.ndarray, frames: np.ndarray, how: Measuring) -> np.ndarray:
+    """Mean over draws of the difference between `frames` and the step imagined again, in grey levels `[B]`."""
+    draws = [model.step(reseeded(state, draw), actions)[1] for draw in range(1, how.draws + 1)]
+    return np.mean([apart(frames, each) for each in draws], axis=0)
+
+
+def denoising_error(model: Any, state: State, actions: np.ndarray, frames: np.ndarray, how: Measuring) -> np.ndarray:
+    """Difference between `frames` and what the network makes of them under noise, in grey levels `[B]`."""
+    from worldsim.simulator import reconstructed
+
+    return apart(frames, reconstructed(model, state, actions, frames, how.level))
+
+
+MEASURED = {"seeds": seed_disagreement, "denoising": denoising_error}
