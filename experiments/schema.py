@@ -34,6 +34,7 @@ from worldsim.experiments.schema_making import (
     TrainVerifierConfig,
     WeightsConfig,
 )
+from worldsim.experiments.schema_trust import TrustConfig
 
 __all__ = [
     "REQUIRED",
@@ -54,6 +55,7 @@ __all__ = [
     "ScoreConfig",
     "ServePolicyConfig",
     "StatusConfig",
+    "TrustConfig",
     "AblateConfig",
     "CollectConfig",
     "ImportConfig",
@@ -107,6 +109,9 @@ VERBS = {
         Verb("label", LabelConfig, "Label clips of a run by hand, blind, on a page of this machine; say how far raters agree.", ("run",)),
         Verb("play", PlayConfig, "Drive a world model by hand on a page of this machine, beside the truth; rewind, branch, record."),
         Verb("calibrate", CalibrateConfig, "Say how often a judge errs, against people or the true state, and correct rates.", ("run",)),
+        Verb(
+            "trust", TrustConfig, "Say how well a world model's doubt tells its errors, and calibrate a limit beyond which nobody judges."
+        ),
         Verb("compare", CompareConfig, "Set simulated beside real success rates and say how far they agree.", ("run",), "run"),
         Verb("ablate", AblateConfig, "Compare weight transfers and guidance at a small scale (Vid2World, Table 2)."),
         Verb("reproduce", ReproduceConfig, "Make everything that ships again: data, policies, judge, world model."),

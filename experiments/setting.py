@@ -19,6 +19,7 @@ from worldsim.load import (
     load_verifier,
     load_world_model,
     part_checkpoint,
+    part_config,
     part_facts,
     part_members,
     part_name,
@@ -72,6 +73,7 @@ def prepare(config: EvaluateConfig) -> Setting:
     planned = plan(task, facts, worlds, config.episodes, config.seed)
     model = open_model(config)
     check_verifier_frames(judge, model.spec)
+    check_gates(judge, world_facts, sampler)
     built = {"imagined": Imagined(model, strict=strict)}
     built |= {"truth": Genuine(open_truth(config.truth, task, model.spec))} if config.truth else {}
     policies = {name: load_policy(spec, model.spec.action) for name, spec in specs.items()}
@@ -211,6 +213,20 @@ def check_verifier_frames(spec: Any, world: WorldSpec) -> None:
                 f'verifier "{part_name(member)}" judges frames of {height} x {width}, expected {world.height} x {world.width}; '
                 "train one on them"
             )
+
+
+def check_gates(spec: Any, world_model: dict[str, Any], sampler: dict[str, Any]) -> None:
+    """Refuse a judge behind a gate of another world model, be it a member of a vote.
+
+    Raises:
+        InvalidInput: see `worldsim.trust.Gate.refuse_other_world`.
+    """
+    config = part_config(VERIFIERS, spec)
+    if hasattr(config, "refuse_other_world"):
+        config.refuse_other_world(world_model, sampler)
+    members = getattr(config, "of", [])
+    for member in members if isinstance(members, list | tuple) else [members]:
+        check_gates(member, world_model, sampler)
 
 
 def _pinned(config: EvaluateConfig) -> dict[str, Any]:

@@ -227,7 +227,8 @@ def part_facts(registry: Registry, spec: Any) -> dict[str, Any]:
 
 def part_members(registry: Registry, spec: Any) -> list[Any]:
     """The parts that a part given by name, path or mapping is made of (`of`), and theirs; itself where it is made of none."""
-    members = getattr(part_config(registry, spec), "of", None)
+    members = getattr(part_config(registry, spec), "of", None) or []
+    members = [members] if isinstance(members, str | Mapping) else members
     return [each for member in members for each in part_members(registry, member)] if members else [spec]
 
 

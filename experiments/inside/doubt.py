@@ -1,14 +1,13 @@
 """How far a world model disagrees with itself: the same step again with other noise. Knows no reward and no policy."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from worldsim.trust import apart, reseeded
 from worldsim.types import State, WorldModel
-
-OTHER = np.uint64(0x5DEECE66D2B7F1A3)  # flips about half the bits of a seed
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,6 @@ class Doubting:
         if len(due):
             again = reseeded(state.inner.select(due.tolist()))
             _, others = self._model.step(again, np.asarray(actions)[due])
-            doubt[due] = np.abs(frames[due].astype(np.int16) - others).mean(axis=(1, 2, 3))
+            doubt[due] = apart(frames[due], others)
         self.latest = doubt
         return DoubtedState(inner, steps), frames
-
-
-def reseeded(state: Any) -> Any:
-    """The same state whose noise to come is another's."""
-    seeds = np.asarray(state.seeds, dtype=np.uint64) ^ OTHER
-    return replace(state, seeds=tuple(seeds.tolist()) if isinstance(state.seeds, tuple) else seeds)

@@ -9,7 +9,7 @@ denoising         grey levels by which the stored frame differs from what the ne
 inverse_dynamics  how far the action that a network reads off two neighbouring frames is from the given one, as a share of its range
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from worldsim.trust.reseeded import apart, reseeded
 from worldsim.types import State, Trajectory, WorldModel
 
 SIGNALS = ("seeds", "denoising", "inverse_dynamics")
+SUMMARIES: dict[str, Callable[[np.ndarray], float]] = {"mean": np.mean, "max": np.max}
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,25 @@ def measure(model: WorldModel, episodes: Sequence[Trajectory], how: Measuring, n
     if "inverse_dynamics" in names:
         found["inverse_dynamics"] = np.stack([how.reader.apart(each).mean(axis=1) for each in episodes])
     return [{name: values[row] for name, values in found.items()} for row in range(len(episodes))]
+
+
+def rollout_values(
+    model: WorldModel, episodes: Sequence[Trajectory], how: Measuring, name: str, over: str = "mean", batch: int = 50
+) -> np.ndarray:
+    """One number of a signal for each episode, float64 `[N]`: what `over` makes of its steps; 0 for one without a step.
+
+    Episodes of one length are measured together, `batch` at a time.
+
+    Raises:
+        InvalidInput: as `measure`.
+    """
+    values = np.zeros(len(episodes))
+    for length in {len(each) for each in episodes} - {0}:
+        rows = [row for row, each in enumerate(episodes) if len(each) == length]
+        for few in (rows[at : at + batch] for at in range(0, len(rows), batch)):
+            found = measure(model, [episodes[row] for row in few], how, [name])
+            values[few] = [SUMMARIES[over](each[name]) for each in found]
+    return values
 
 
 def histories(model: Any, frames: np.ndarray, actions: np.ndarray, seeds: Sequence[int]) -> Iterator[State]:
