@@ -1,5 +1,6 @@
 """`worldsim trust`: how well signals against an imagined rollout tell its errors, on held-out recordings, and a limit for one of them."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,8 +42,9 @@ def run(config: TrustConfig) -> dict[str, Any]:
     told = {name: _told(values, found) for name, values in found.signals.items()}
     Console(highlight=False).print(_table(told, found))
     name, rows = _choice(config, found)
-    values, wrong = found.signals[name][rows], found.wrong[rows]
-    kept = choose_limit(values, wrong, config.target, config.level)
+    wrong = found.wrong[rows]
+    curve = coverage_curve(found.signals[name][rows], wrong, config.level)
+    kept = choose_limit(curve, config.target)
     numbers = {
         "signals": {each: {key: row and row._asdict() for key, row in rows.items()} for each, rows in told.items()},
         "chosen": name,
@@ -51,7 +53,6 @@ def run(config: TrustConfig) -> dict[str, Any]:
         "wrong": int(found.wrong.sum()),
         "unscored": found.unscored,
     }
-    curve = coverage_curve(values, wrong, config.level)
     if kept is None:
         print(_no_limit(config, name, wrong, curve))
         return numbers
@@ -59,7 +60,7 @@ def run(config: TrustConfig) -> dict[str, Any]:
     if config.out:
         judge = None if found.judge is None else verifier_facts(found.judge)
         write_gate(config.out, _gate(config, facts, sampler_facts(model_config, config), (name, kept, curve, judge, reader)))
-        print(f"gate: {config.out}; to use it: worldsim score RUN verifier='{{name: gated, of: {_name(judge)}, gate: {config.out}}}'")
+        print(f"gate: {config.out}; to use it: worldsim score RUN verifier='{{name: gated, of: {_said(found.judge)}, gate: {config.out}}}'")
     return numbers
 
 
@@ -138,8 +139,9 @@ def _gate(config: TrustConfig, facts: dict[str, Any], sampler: dict[str, Any], f
     )
 
 
-def _name(judge: dict[str, Any] | None) -> str:
-    return "JUDGE" if judge is None else judge["name"]
+def _said(judge: Any) -> str:
+    """A judge as it is typed."""
+    return "JUDGE" if judge is None else judge if isinstance(judge, str) else json.dumps(judge)
 
 
 def _promise(config: TrustConfig, name: str, kept: Kept) -> str:

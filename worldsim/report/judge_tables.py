@@ -10,6 +10,7 @@ from worldsim.report.printable import plain
 from worldsim.report.probe import TRUTHS
 from worldsim.report.tables import number, span
 
+GATED = (("pearson", "Pearson r"), ("mmrv", "MMRV"), ("phi", "phi of paired episodes"), ("bias", "bias (simulated - real)"))
 NO_PROBE = "No known-failure probe was run: how often this world and judge call a failure a success is not known (probe=100 runs one)."
 NOT_CALIBRATED = "The judge is not calibrated on this run, so rates carry its errors (worldsim calibrate RUN --against human)."
 
@@ -18,7 +19,8 @@ def judge_tables(results: Mapping[str, Any]) -> list[Table]:
     """Those that apply, in reading order."""
     tables = [corrected_table(results)] if results["calibration"] else []
     tables += [judges_table(results)] if len(results["judges"]) > 1 else []
-    return tables + ([probe_table(results)] if results["probe"] else [])
+    tables += [probe_table(results)] if results["probe"] else []
+    return tables + ([gate_table(results["gate"])] if results.get("gate") else [])
 
 
 def judge_notes(results: Mapping[str, Any]) -> list[str]:
@@ -135,6 +137,31 @@ def probe_notes(probe: Mapping[str, Any]) -> list[str]:
     unscored = sum(each["unscored"] for each in probe["kinds"])
     lines += [f"The judge could not tell {unscored}; these are in no rate."] if unscored else []
     return lines + [f"Left out: {kind} ({reason})." for kind, reason in probe["left_out"].items()]
+
+
+def gate_table(gate: Mapping[str, Any]) -> Table:
+    """Agreement with the truth without the gate and with it, and what the gate withholds."""
+    table = _table("Agreement with and without the gate", "measure", "without", "interval", "with", "interval", "change")
+    for key, label in GATED:
+        found = (gate["measures"] or {}).get(key)
+        if found:
+            sides = (cell for side in ("without", "gated") for cell in (number(found[side]["value"]), span(found[side]["interval"])))
+            table.add_row(label, *map(plain, sides), plain(span(found["change"])))
+    table.caption = plain("\n".join(gate_notes(gate)))
+    return table
+
+
+def gate_notes(gate: Mapping[str, Any]) -> list[str]:
+    """What the gate withholds, of whom most, and how the comparison is made."""
+    kept = gate["gated"] - gate["withheld"]
+    lines = [
+        f"The gate lets {kept} of {gate['gated']} imagined rollouts through ({gate['signal'].replace('_', ' ')} up to {gate['limit']:.3g})."
+    ]
+    most = max(gate["policies"], key=lambda row: row["withheld"], default=None)
+    lines += [f"Most are withheld of {most['name']}: {most['withheld']} of {most['gated']}."] if most and most["withheld"] else []
+    if gate["measures"] is None:
+        return [*lines, "There is no truth to compare with, so whether it helps is not known here."]
+    return [*lines, "Gated rates are over what is let through, true rates over all; the change is a paired bootstrap over starts."]
 
 
 def _table(title: str, *headings: str) -> Table:

@@ -108,8 +108,10 @@ def _template() -> Any:
             "ceiling": tables.ceiling_text,
             "calibration": judge_tables.calibration_sentence,
             "probe_notes": judge_tables.probe_notes,
+            "gate_notes": judge_tables.gate_notes,
             "word": verdict_word,
         }
     )
     made.globals["measures"] = tables.MEASURES
+    made.globals["gated_measures"] = judge_tables.GATED
     return made.get_template("report.html")

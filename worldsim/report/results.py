@@ -10,6 +10,7 @@ from worldsim.data.files import write_json
 from worldsim.data.sealed import read_sealed, write_sealed
 from worldsim.errors import DamagedFile
 from worldsim.report.calibration import best_block, corrected_by
+from worldsim.report.gated import gate_block
 from worldsim.report.judges import judge_rows
 from worldsim.report.layers import line, policy_layer, top1_probability, trial_layer
 from worldsim.report.open_loop import NEEDED, open_loop_path
@@ -60,6 +61,7 @@ def build_results(run: RunFolder) -> dict[str, Any]:
         "calibration": calibration,
         "judges": judge_rows(run, outcomes, [policy["name"] for policy in policies]),
         "probe": read_probe(run, LEVEL),
+        "gate": gate_block(outcomes, [policy["name"] for policy in policies], LEVEL),
         "open_loop": _open_loop(run),
         "quarantined": run.quarantined(),
     }

@@ -39,12 +39,14 @@ def results_schema() -> dict[str, Any]:
             calibration=nullable(_calibration()),
             judges={"type": "array", "items": _judge()},
             probe=nullable(_probe()),
+            gate=nullable(_gate()),
             open_loop=nullable(open_loop_schema()),
             quarantined={"type": "array", "items": TEXT},
             sha256=TEXT,
         ),
     }
     schema["required"].remove("sha256")  # the hash of the rest: of the file, not of the results
+    schema["required"].remove("gate")  # of runs whose judge stands behind one
     return schema
 
 
@@ -138,6 +140,15 @@ def _probe() -> dict[str, Any]:
     kind = object_of(name=TEXT, truth=TEXT, episodes=COUNT, not_counted=COUNT, unscored=COUNT, **rate)
     left_out = {"type": "object", "additionalProperties": TEXT}
     return object_of(verifier=TEXT, optimism=object_of(**rate), kinds={"type": "array", "items": kind}, left_out=left_out)
+
+
+def _gate() -> dict[str, Any]:
+    policy = object_of(name=TEXT, gated=COUNT, withheld=COUNT)
+    side = object_of(value=nullable(NUMBER), interval=INTERVAL)
+    measure = object_of(without=side, gated=side, change=INTERVAL)
+    measures = object_of(policies=COUNT, **dict.fromkeys(("pearson", "mmrv", "phi", "bias"), measure))
+    policies = {"type": "array", "items": policy}
+    return object_of(signal=TEXT, limit=NUMBER, gated=COUNT, withheld=COUNT, policies=policies, measures=nullable(measures))
 
 
 def schema_file(version: int) -> Path:

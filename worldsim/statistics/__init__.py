@@ -3,7 +3,6 @@
 from worldsim.statistics.agreement import (
     Band,
     NoiseCeiling,
-    agreement_intervals,
     bias,
     kendall,
     mean_absolute_error,
@@ -66,6 +65,7 @@ from worldsim.statistics.probabilities import (
 from worldsim.statistics.published import lattice_count, mmrv_bound
 from worldsim.statistics.raters import Kappa, cohen_kappa, krippendorff_alpha
 from worldsim.statistics.reliability import Bin, Reliability, reliability
+from worldsim.statistics.resampled_starts import agreement_differences, agreement_intervals, agreement_values
 from worldsim.statistics.same_rate import KruskalWallis, kruskal_wallis
 from worldsim.statistics.selective import Kept, Told, area_under_curve, choose_limit, coverage_curve, rank_correlation, upper_bound
 from worldsim.statistics.sequential import Advice, SequentialComparison
@@ -94,7 +94,9 @@ __all__ = [
     "PermutationTest",
     "Reliability",
     "SequentialComparison",
+    "agreement_differences",
     "agreement_intervals",
+    "agreement_values",
     "Told",
     "alike_by_chance",
     "anytime_interval",

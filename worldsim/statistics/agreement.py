@@ -12,7 +12,6 @@ from scipy.stats import kendalltau, rankdata
 
 from worldsim.errors import InvalidInput
 from worldsim.registry import did_you_mean
-from worldsim.statistics.intervals import Interval
 
 EPSILON = 1e-8  # SIMPLER's guard against a vanishing variance
 TIE_RULES = ("strict_gt", "strict_lt", "sign_product", "any_difference")
@@ -119,7 +118,7 @@ def phi(simulated: Sequence[float], real: Sequence[float]) -> float | None:
     Raises:
         InvalidInput: outcomes of different length or other than 0, 1 and NaN.
     """
-    value = float(_phi(np.sum(_contingency(*checked_outcomes(simulated, real, axes=1)), axis=-1)))
+    value = float(phi_of(np.sum(contingency(*checked_outcomes(simulated, real, axes=1)), axis=-1)))
     return None if np.isnan(value) else value
 
 
@@ -152,46 +151,6 @@ def noise_ceiling(
     generator = np.random.default_rng(seed)
     simulated, real = (generator.binomial(trials, rates, size=(draws, len(rates))) / trials for trials in sides)  # [D, P]
     return NoiseCeiling(_band(pearson_of(simulated, real)), _band(mmrv_of(simulated, real)))
-
-
-def agreement_intervals(
-    simulated: np.ndarray, real: np.ndarray, level: float = 0.95, draws: int = 2000, seed: int = 0
-) -> dict[str, Interval | None]:
-    """Percentile bootstrap intervals of pearson, mmrv, bias, mean_absolute_error and phi over paired starts.
-
-    Start ids are resampled jointly for all policies and both sides, so what makes a start hard stays shared. This is the trial
-    layer: the same policies on new starts. It says nothing about new policies.
-
-    Args:
-        simulated: outcomes 0/1 `[P, S]`, NaN where unscored.
-        real: outcomes 0/1 `[P, S]`, NaN where unscored.
-        level: confidence level.
-        draws: number of resamples.
-        seed: of the resampling.
-
-    Returns:
-        An interval per name; None where fewer than half of the resamples define the value (r and MMRV need two policies).
-
-    Raises:
-        InvalidInput: matrices of different shape, values other than 0, 1 and NaN, or a level outside (0, 1).
-    """
-    simulated, real = checked_outcomes(simulated, real, axes=2)
-    if not 0 < level < 1:
-        raise InvalidInput(f"level is {level}, expected a number between 0 and 1 such as 0.95")
-    starts = simulated.shape[1]
-    weights = np.random.default_rng(seed).multinomial(starts, np.full(starts, 1 / starts), size=draws).astype(float)  # [D, S]
-    sim, truth = _resampled_rates(weights, simulated), _resampled_rates(weights, real)  # [D, P]
-    known = np.isfinite(sim + truth).all(axis=1)
-    sim, truth, least = sim[known], truth[known], draws / 2
-    several = slice(None) if simulated.shape[0] > 1 else slice(0)
-    values = {
-        "pearson": pearson_of(sim[several], truth[several]),
-        "mmrv": mmrv_of(sim[several], truth[several]),
-        "bias": np.mean(sim - truth, axis=1),
-        "mean_absolute_error": np.mean(np.abs(sim - truth), axis=1),
-        "phi": _phi(_contingency(simulated, real).sum(axis=1) @ weights.T),  # [4, P, S] -> [4, S] -> [4, D]
-    }
-    return {name: _percentiles(value[np.isfinite(value)], level, least) for name, value in values.items()}
 
 
 def checked_rates(simulated: Sequence[float], real: Sequence[float], fewest: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -250,14 +209,14 @@ def mmrv_of(simulated: np.ndarray, real: np.ndarray, tie_rule: str = "strict_gt"
     return np.where(disagree, distance, 0.0).max(axis=-1).mean(axis=-1)
 
 
-def _contingency(simulated: np.ndarray, real: np.ndarray) -> np.ndarray:
+def contingency(simulated: np.ndarray, real: np.ndarray) -> np.ndarray:
     """Indicators of (both, only simulated, only real, neither), float `[4, ...]`; all 0 where one side is NaN."""
     s, r = simulated == 1, real == 1
     not_s, not_r = simulated == 0, real == 0
     return np.stack([s & r, s & not_r, not_s & r, not_s & not_r]).astype(float)
 
 
-def _phi(table: np.ndarray) -> np.ndarray:
+def phi_of(table: np.ndarray) -> np.ndarray:
     """Phi of 2 x 2 tables `[4, ...]`; NaN where a margin is empty."""
     both, only_s, only_r, neither = table
     margins = (both + only_s) * (only_r + neither) * (both + only_r) * (only_s + neither)
@@ -265,19 +224,6 @@ def _phi(table: np.ndarray) -> np.ndarray:
     return np.where(margins > 0, (both * neither - only_s * only_r) / np.sqrt(safe), np.nan)
 
 
-def _resampled_rates(weights: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
-    """Success rates over scored starts, counted `weights [D, S]` times: outcomes `[P, S]` to `[D, P]`, NaN where none is scored."""
-    scored = weights @ (~np.isnan(outcomes)).T.astype(float)
-    successes = weights @ np.nan_to_num(outcomes).T
-    return np.where(scored > 0, successes / np.maximum(scored, 1), np.nan)
-
-
 def _band(values: np.ndarray) -> Band:
     low, median, high = np.percentile(values, (5, 50, 95)).tolist()
     return Band(median, low, high)
-
-
-def _percentiles(values: np.ndarray, level: float, least: float) -> Interval | None:
-    if len(values) < max(least, 1):
-        return None
-    return Interval(*np.quantile(values, ((1 - level) / 2, (1 + level) / 2)).tolist())

@@ -13,7 +13,7 @@ from worldsim.errors import InvalidInput
 from worldsim.statistics.agreement import pearson_of
 from worldsim.statistics.checks import check_counts, check_level
 
-SHARES = tuple(share / 20 for share in range(1, 21))  # of the rollouts, that a limit may keep
+SHARES = tuple(share / 10 for share in range(1, 11))  # of the rollouts, that a limit may keep
 
 
 class Told(NamedTuple):
@@ -33,7 +33,7 @@ class Kept(NamedTuple):
         kept: how many.
         wrong: how many of these are wrong.
         risk: the share of these.
-        bound: what the true risk lies below, at the level asked for.
+        bound: what the true risk lies below, for all limits of a curve together at the level asked for.
     """
 
     limit: float
@@ -83,34 +83,33 @@ def upper_bound(wrong: int, trials: int, level: float = 0.95) -> float:
 
 
 def coverage_curve(values: Sequence[float], wrong: Sequence[bool], level: float = 0.95) -> list[Kept]:
-    """What limits keep that let through 5, 10, ... 100 % of the rollouts; shares that keep the same are one.
+    """What limits keep that let through 10, 20, ... 100 % of the rollouts; shares that keep the same are one.
+
+    Every bound is `upper_bound` at a level that leaves its part of the doubt, `(1 - level) / limits` (Bonferroni), so that with the
+    confidence asked for they hold together, and any of the limits may be chosen afterwards. This is the selective risk of Geifman and
+    El-Yaniv (2017, arXiv 1705.08500) on limits fixed by the signal alone. It holds for rollouts like these: of the same mixture of
+    tasks, behaviours and starts.
 
     Raises:
         InvalidInput: as `rank_correlation`, or a level out of range.
     """
     x, y = _checked(values, wrong)
+    check_level(level)
     ordered = np.sort(x)
-    limits = dict.fromkeys(float(ordered[max(0, round(share * len(x)) - 1)]) for share in SHARES)
-    return [_kept(x, y.astype(bool), limit, level) for limit in limits]
+    limits = list(dict.fromkeys(float(ordered[max(0, round(share * len(x)) - 1)]) for share in SHARES))
+    each = 1 - (1 - level) / len(limits)
+    return [_kept(x, y.astype(bool), limit, each) for limit in limits]
 
 
-def choose_limit(values: Sequence[float], wrong: Sequence[bool], target: float, level: float = 0.95) -> Kept | None:
-    """The largest limit for which at most `target` of what is kept is wrong, with this confidence; None where there is none.
-
-    Limits are tried from the strictest up, and the last one before the first that fails is taken: a fixed sequence of exact binomial
-    tests, which needs no correction for their number ("Learn then Test", Angelopoulos et al. 2021, arXiv 2110.01052). The first one tried
-    keeps so many that one wrong one among them could be borne; where all together are fewer, only the limit that keeps all is tried.
-    The guarantee is for rollouts like these: of the same mixture of tasks, behaviours and starts.
+def choose_limit(curve: Sequence[Kept], target: float) -> Kept | None:
+    """The largest limit of a curve that promises a risk of at most `target`; None where there is none.
 
     Raises:
-        InvalidInput: as `coverage_curve`, or a target that is no share.
+        InvalidInput: a target that is no share.
     """
     if not 0 < target < 1:
         raise InvalidInput(f"target is {target}, expected a share of wrong ones above 0 and below 1 such as 0.05")
-    curve = coverage_curve(values, wrong, level)
-    tried = [each for each in curve if each.kept > 1 and upper_bound(1, each.kept, level) <= target] or curve[-1:]
-    failed = next((place for place, each in enumerate(tried) if each.bound > target), len(tried))
-    return tried[failed - 1] if failed else None
+    return max((each for each in curve if each.bound <= target), key=lambda each: each.limit, default=None)
 
 
 def _kept(values: np.ndarray, wrong: np.ndarray, limit: float, level: float) -> Kept:
