@@ -54,7 +54,7 @@ def doubted(config: TrustConfig, model: WorldModel, model_config: dict[str, Any]
     how = Measuring(config.draws, config.noise_level, reader)
     names = [name for name in SIGNALS if _measurable(name, model, reader)]
     chosen = [imagined[row] for row in np.flatnonzero(known)]
-    signals = {name: rollout_values(model, chosen, how, name, config.over, config.batch) for name in names}
+    signals = rollout_values(model, chosen, how, names, config.over, config.batch)
     return Doubted(signals, errors[known], wrong[known], int((~known).sum()), judge)
 
 

@@ -27,7 +27,7 @@ class TrustConfig(ModelKeys):
     tolerance: float | None = option(
         None, "grey levels, a mean over pixels and steps, beyond which a rollout is wrong as well; null counts wrong verdicts only", least=0
     )
-    draws: int = option(2, "times that each step is imagined again", least=1)
+    draws: int = option(1, "times that each step is imagined again", least=1)
     noise_level: float = option(0.5, "of the noise that frames are reconstructed from, up to 1", least=0)
     reader: str | None = option(
         None, "checkpoint that reads actions off frames; null trains one beside out on the train split of data, where there is one"

@@ -10,6 +10,7 @@ import numpy as np
 
 from worldsim.errors import InvalidInput
 from worldsim.experiments.doubted import SPLIT, Doubted, doubted
+from worldsim.experiments.recordings import recordings_folder
 from worldsim.experiments.schema import TrustConfig
 from worldsim.experiments.setting import open_model, sampler_facts, use_torch, verifier_facts, world_model_facts
 from worldsim.options import model_options
@@ -37,8 +38,6 @@ def run(config: TrustConfig) -> dict[str, Any]:
     use_torch(config.threads, config.device)
     facts, model_config = world_model_facts(config.world_model)
     found = doubted(config, open_model(config), model_config, reader := _reader(config))
-    if reader is None:
-        print(UNREAD)
     told = {name: _told(values, found) for name, values in found.signals.items()}
     Console(highlight=False).print(_table(told, found))
     name, rows = _choice(config, found)
@@ -76,15 +75,29 @@ def _check_keys(config: TrustConfig) -> None:
 
 
 def _reader(config: TrustConfig) -> Any:
-    """The network that reads actions: the given one, or one trained beside `out`; None where neither can be had."""
+    """The network that reads actions: the given one, or one trained beside `out`; None, and a line, where neither can be had."""
     from worldsim.posttraining.feedback import load_feedback
 
-    path = config.reader
-    if path is None and config.out and (Path(config.data) / "train").is_dir() and config.signal in (None, "inverse_dynamics"):
-        from worldsim.experiments.action_reader import trained_reader
+    if config.reader is None and not _trains_reader(config):
+        print(UNREAD)
+        return None
+    try:
+        return load_feedback({"name": "inverse_dynamics", "path": config.reader or str(_trained(config))})
+    except InvalidInput as error:
+        if config.reader or config.signal:
+            raise
+        print(f"inverse dynamics is left out: {error}")
+        return None
 
-        path = str(trained_reader(Path(config.out).with_suffix(".reader"), config.data, steps=config.reader_steps, seed=config.seed))
-    return path and load_feedback({"name": "inverse_dynamics", "path": path})
+
+def _trains_reader(config: TrustConfig) -> bool:
+    return bool(config.out) and (recordings_folder(config.data) / "train").is_dir() and config.signal in (None, "inverse_dynamics")
+
+
+def _trained(config: TrustConfig) -> Path:
+    from worldsim.experiments.action_reader import trained_reader
+
+    return trained_reader(Path(config.out).with_suffix(".reader"), config.data, steps=config.reader_steps, seed=config.seed)
 
 
 def _choice(config: TrustConfig, found: Doubted) -> tuple[str, np.ndarray]:

@@ -39,6 +39,10 @@ def flat(levels, seed=0):
     return Trajectory("fog", frames, np.zeros((len(levels) - 1, 2), np.float32), seed)
 
 
+def values(model, episodes, how, name, over="mean", batch=50):
+    return rollout_values(model, episodes, how, [name], over, batch)[name]
+
+
 def test_another_draw_has_other_seeds_and_the_same_pictures():
     state = PixelShift().start(np.stack([picture(1)] * 2)[:, None], np.array([3, 4]))
     once, again, other = reseeded(state), reseeded(state), reseeded(state, 2)
@@ -77,8 +81,8 @@ def test_a_world_whose_doubt_grows_is_seen_to_doubt():
     (found,) = measure(model, [even], Measuring(draws=1), ["seeds"])
     assert odd == 1
     assert found["seeds"].tolist() == [0, 10, 20, 40]
-    assert rollout_values(model, [even], Measuring(draws=1), "seeds").tolist() == [17.5]
-    assert rollout_values(model, [even], Measuring(draws=1), "seeds", "max").tolist() == [40]
+    assert values(model, [even], Measuring(draws=1), "seeds").tolist() == [17.5]
+    assert values(model, [even], Measuring(draws=1), "seeds", "max").tolist() == [40]
 
 
 def test_episodes_of_any_length_in_any_company_have_values_of_their_own():
@@ -90,12 +94,12 @@ def test_episodes_of_any_length_in_any_company_have_values_of_their_own():
         )
         for seed, n in enumerate((3, 5, 3, 0, 5, 5))
     ]
-    together = rollout_values(model, episodes, how, "seeds", batch=2)
-    alone = [rollout_values(model, [each], how, "seeds")[0] for each in episodes]
+    together = values(model, episodes, how, "seeds", batch=2)
+    alone = [values(model, [each], how, "seeds")[0] for each in episodes]
     assert together.tolist() == alone
     assert together[3] == 0
-    assert together.tolist() == rollout_values(model, episodes, how, "seeds").tolist()
-    turned = rollout_values(model, episodes[::-1], how, "seeds", batch=4)
+    assert together.tolist() == values(model, episodes, how, "seeds").tolist()
+    turned = values(model, episodes[::-1], how, "seeds", batch=4)
     assert turned[::-1].tolist() == alone
 
 
@@ -141,12 +145,12 @@ def test_a_reconstruction_sees_the_frame_through_some_noise_and_nothing_of_it_th
 def test_signals_of_a_network_are_the_same_again_and_alone(tiny_world):
     model, episodes, how = worldsim.load_world_model(str(tiny_world), precision="fp32"), recorded(), Measuring(draws=1, level=0.5)
     for name in ("seeds", "denoising"):
-        together = rollout_values(model, episodes, how, name)
-        assert together.tolist() == rollout_values(model, episodes, how, name).tolist()
-        assert together == pytest.approx([rollout_values(model, [each], how, name)[0] for each in episodes], abs=0.05)
+        together = values(model, episodes, how, name)
+        assert together.tolist() == values(model, episodes, how, name).tolist()
+        assert together == pytest.approx([values(model, [each], how, name)[0] for each in episodes], abs=0.05)
         assert together.min() > 0
     reseed = [replace(each, seed=each.seed + 100) for each in episodes]
-    assert rollout_values(model, reseed, how, "seeds").tolist() != rollout_values(model, episodes, how, "seeds").tolist()
+    assert values(model, reseed, how, "seeds").tolist() != values(model, episodes, how, "seeds").tolist()
 
 
 @dataclass

@@ -33,7 +33,7 @@ class Gated:
         verdicts = self._judge.judge(trajectories)
         imagined = [row for row, each in enumerate(trajectories) if not _true(each)]
         gate, chosen = self._gate, [trajectories[row] for row in imagined]
-        values = rollout_values(self._model, chosen, self._how, gate.signal, gate.over)
+        values = rollout_values(self._model, chosen, self._how, [gate.signal], gate.over)[gate.signal]
         for row, value in zip(imagined, values.tolist(), strict=True):
             verdicts[row] = self._gated(verdicts[row], value)
         return verdicts

@@ -32,7 +32,7 @@ class Measuring:
         reader: reads actions off frames (`worldsim.posttraining.feedback.inverse_dynamics.InverseDynamics`); None leaves that signal out.
     """
 
-    draws: int = 2
+    draws: int = 1
     level: float = 0.5
     reader: Any = None
 
@@ -56,21 +56,22 @@ def measure(model: WorldModel, episodes: Sequence[Trajectory], how: Measuring, n
 
 
 def rollout_values(
-    model: WorldModel, episodes: Sequence[Trajectory], how: Measuring, name: str, over: str = "mean", batch: int = 50
-) -> np.ndarray:
-    """One number of a signal for each episode, float64 `[N]`: what `over` makes of its steps; 0 for one without a step.
+    model: WorldModel, episodes: Sequence[Trajectory], how: Measuring, names: Sequence[str], over: str = "mean", batch: int = 50
+) -> dict[str, np.ndarray]:
+    """One number of each named signal for each episode, float64 `[N]`: what `over` makes of its steps; 0 for one without a step.
 
     Episodes of one length are measured together, `batch` at a time.
 
     Raises:
         InvalidInput: as `measure`.
     """
-    values = np.zeros(len(episodes))
+    values = {name: np.zeros(len(episodes)) for name in names}
     for length in {len(each) for each in episodes} - {0}:
         rows = [row for row, each in enumerate(episodes) if len(each) == length]
         for few in (rows[at : at + batch] for at in range(0, len(rows), batch)):
-            found = measure(model, [episodes[row] for row in few], how, [name])
-            values[few] = [SUMMARIES[over](each[name]) for each in found]
+            found = measure(model, [episodes[row] for row in few], how, names)
+            for name in names:
+                values[name][few] = [SUMMARIES[over](each[name]) for each in found]
     return values
 
 
