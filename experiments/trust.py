@@ -2,9 +2,8 @@
 
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +20,14 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 UNREAD = "inverse dynamics is left out: give reader=FOLDER, or data with a train split and out=FILE"
+
+
+class Chosen(NamedTuple):
+    """The signal that is gated by, what its limit keeps (None: no limit keeps the promise), and what others would have kept."""
+
+    signal: str
+    kept: Kept | None
+    curve: list[Kept]
 
 
 def run(config: TrustConfig) -> dict[str, Any]:
@@ -40,27 +47,23 @@ def run(config: TrustConfig) -> dict[str, Any]:
     found = doubted(config, open_model(config), model_config, reader := _reader(config))
     told = {name: _told(values, found) for name, values in found.signals.items()}
     Console(highlight=False).print(_table(told, found))
-    name, rows = _choice(config, found)
-    wrong = found.wrong[rows]
-    curve = coverage_curve(found.signals[name][rows], wrong, config.level)
-    kept = choose_limit(curve, config.target)
-    numbers = {
+    chosen = _chosen(config, found)
+    if chosen.kept is None:
+        print(_no_limit(config, chosen))
+    else:
+        print(_promise(config, chosen.signal, chosen.kept))
+    if chosen.kept and config.out:
+        judge = None if found.judge is None else verifier_facts(found.judge)
+        write_gate(config.out, _gate(config, chosen, facts, sampler_facts(model_config, config), judge, reader))
+        print(f"gate: {config.out}; to use it: worldsim score RUN verifier='{{name: gated, of: {_said(found.judge)}, gate: {config.out}}}'")
+    return {
         "signals": {each: {key: row and row._asdict() for key, row in rows.items()} for each, rows in told.items()},
-        "chosen": name,
-        "limit": kept and kept.limit,
+        "chosen": chosen.signal,
+        "limit": chosen.kept and chosen.kept.limit,
         "rollouts": len(found.wrong),
         "wrong": int(found.wrong.sum()),
         "unscored": found.unscored,
     }
-    if kept is None:
-        print(_no_limit(config, name, wrong, curve))
-        return numbers
-    print(_promise(config, name, kept))
-    if config.out:
-        judge = None if found.judge is None else verifier_facts(found.judge)
-        write_gate(config.out, _gate(config, facts, sampler_facts(model_config, config), (name, kept, curve, judge, reader)))
-        print(f"gate: {config.out}; to use it: worldsim score RUN verifier='{{name: gated, of: {_said(found.judge)}, gate: {config.out}}}'")
-    return numbers
 
 
 def _check_keys(config: TrustConfig) -> None:
@@ -100,16 +103,19 @@ def _trained(config: TrustConfig) -> Path:
     return trained_reader(Path(config.out).with_suffix(".reader"), config.data, steps=config.reader_steps, seed=config.seed)
 
 
-def _choice(config: TrustConfig, found: Doubted) -> tuple[str, np.ndarray]:
-    """The signal to gate by, and the rows that it is calibrated on."""
+def _chosen(config: TrustConfig, found: Doubted) -> Chosen:
+    """The signal asked for, calibrated on all rollouts; or the one that tells best on half of them, calibrated on the other half.
+
+    Raises:
+        InvalidInput: it could not be measured.
+    """
+    if config.signal and config.signal not in found.signals:
+        raise InvalidInput(f"signal {config.signal} could not be measured of this world model; name another signal=")
     every = np.arange(len(found.wrong))
-    if config.signal:
-        if config.signal not in found.signals:
-            raise InvalidInput(f"signal {config.signal} could not be measured; {UNREAD}")
-        return config.signal, every
-    first, second = every[every % 2 == 0], every[every % 2 == 1]
-    best = max(found.signals, key=lambda name: _worth(found.signals[name][first], found, first))
-    return best, second
+    first, rows = (every[::2], every[1::2]) if config.signal is None else (every, every)
+    signal = config.signal or max(found.signals, key=lambda name: _worth(found.signals[name][first], found, first))
+    curve = coverage_curve(found.signals[signal][rows], found.wrong[rows], config.level)
+    return Chosen(signal, choose_limit(curve, config.target), curve)
 
 
 def _worth(values: np.ndarray, found: Doubted, rows: np.ndarray) -> float:
@@ -128,16 +134,16 @@ def _told(values: np.ndarray, found: Doubted) -> dict[str, Told | None]:
     }
 
 
-def _gate(config: TrustConfig, facts: dict[str, Any], sampler: dict[str, Any], found: tuple[Any, ...]) -> Gate:
-    name, kept, curve, judge, reader = found
-    path = config.reader or str(Path(config.out).with_suffix(".reader"))
-    beside = (
-        {"path": os.path.relpath(path, Path(config.out).parent), "sha256": reader.facts["sha256"]} if name == "inverse_dynamics" else None
-    )
+def _gate(config: TrustConfig, chosen: Chosen, facts: dict[str, Any], sampler: dict[str, Any], judge: Any, reader: Any) -> Gate:
+    """The gate as it is written; `facts` and `sampler` are the world model's, `judge` those of the judge."""
+    beside = None
+    if chosen.signal == "inverse_dynamics":
+        path = config.reader or Path(config.out).with_suffix(".reader")
+        beside = {"path": os.path.relpath(path, Path(config.out).parent), "sha256": reader.facts["sha256"]}
     return Gate(
-        signal=name,
+        signal=chosen.signal,
         over=config.over,
-        limit=kept.limit,
+        limit=chosen.kept.limit,
         draws=config.draws,
         noise_level=config.noise_level,
         reader=beside,
@@ -146,8 +152,8 @@ def _gate(config: TrustConfig, facts: dict[str, Any], sampler: dict[str, Any], f
         options=model_options(config),
         load=config.world_model,
         judge=judge,
-        promise={"target": config.target, "level": config.level, "tolerance": config.tolerance, **kept._asdict()},
-        curve=[each._asdict() for each in curve],
+        promise={"target": config.target, "level": config.level, "tolerance": config.tolerance, **chosen.kept._asdict()},
+        curve=[each._asdict() for each in chosen.curve],
         data={"folder": config.data, "seed": config.seed, "split": SPLIT},
     )
 
@@ -164,11 +170,11 @@ def _promise(config: TrustConfig, name: str, kept: Kept) -> str:
     )
 
 
-def _no_limit(config: TrustConfig, name: str, wrong: np.ndarray, curve: Sequence[Kept]) -> str:
-    best = min(curve, key=lambda each: each.bound)
+def _no_limit(config: TrustConfig, chosen: Chosen) -> str:
+    best, every = min(chosen.curve, key=lambda each: each.bound), chosen.curve[-1]
     return (
-        f"no limit of {name.replace('_', ' ')} keeps the risk below {config.target:g} at {config.level:.0%}: of {len(wrong)} rollouts "
-        f"{int(wrong.sum())} are wrong, and the best that can be promised is {best.bound:.3f} for {best.coverage:.0%} of them; "
+        f"no limit of {chosen.signal.replace('_', ' ')} keeps the risk below {config.target:g} at {config.level:.0%}: of {every.kept} "
+        f"rollouts {every.wrong} are wrong, and the best that can be promised is {best.bound:.3f} for {best.coverage:.0%} of them; "
         "no gate is written; type more episodes= or a higher target="
     )
 

@@ -187,8 +187,8 @@ def test_a_run_that_is_there_is_gated_and_what_is_withheld_is_unscored(inside, c
     name = with_limit(inside, values[6], "middle.json")
     assert cli.main(["score", "run", f"verifier={{name: gated, of: judge, gate: {name}, as: careful}}"]) == 0
     results = json.loads(Path("run/results.json").read_text())
-    assert results["gate"] | {"policies": 0, "measures": 0} == {
-        "signal": "seeds", "limit": values[6], "gated": 10, "withheld": 3, "policies": 0, "measures": 0,
+    assert results["gate"] | {"policies": 0, "measures": 0, "told": 0} == {
+        "signal": "seeds", "limit": values[6], "gated": 10, "withheld": 3, "policies": 0, "measures": 0, "told": 0,
     }  # fmt: skip
     assert sum(each["unscored"] for each in results["policies"]) == 3
     assert sum(each["real"]["unscored"] for each in results["policies"]) == 0

@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from worldsim import statistics
-from worldsim.report.outcomes import Outcome, outcome_matrix, select
+from worldsim.report.outcomes import Outcome, outcome_matrix, pairs, select
 from worldsim.types import Verdict
 
 MEASURES = ("pearson", "mmrv", "phi", "bias")
 
 
 def gate_block(outcomes: Sequence[Outcome], ranked: Sequence[str], level: float) -> dict[str, Any] | None:
-    """The results' "gate": coverage, by policy too, and each measure before, after and changed, with intervals; None without a gate.
+    """The results' "gate": coverage, how well the signal tells, and each measure before, after and changed; None without a gate.
 
     A policy that has no scored true episode, or none left by the gate, is not compared.
     """
@@ -30,6 +30,7 @@ def gate_block(outcomes: Sequence[Outcome], ranked: Sequence[str], level: float)
         "gated": len(gates),
         "withheld": sum("withheld" in gate for gate in gates),
         "policies": rows,
+        "told": _told(before, ranked, level),
         "measures": _measures(before, outcomes, [row["name"] for row in rows], level),
     }
 
@@ -43,6 +44,17 @@ def ungated(verdict: Verdict) -> Verdict:
 def _coverage(outcomes: Sequence[Outcome], policy: str) -> dict[str, Any]:
     gates = [gate for each in select(outcomes, policy, "imagined") if (gate := each.verdict.details.get("gate"))]
     return {"name": policy, "gated": len(gates), "withheld": sum("withheld" in gate for gate in gates)}
+
+
+def _told(before: Sequence[Outcome], policies: Sequence[str], level: float) -> dict[str, Any] | None:
+    """How well the signal tells the imagined episodes that end otherwise than their true twins; None without any, or without others."""
+    paired = [pair for policy in policies for pair in pairs(before, policy) if pair.scored and pair.imagined.verdict.details.get("gate")]
+    wrong = [not pair.agrees for pair in paired]
+    if not any(wrong) or all(wrong):
+        return None
+    values = [pair.imagined.verdict.details["gate"]["value"] for pair in paired]
+    value, low, high = statistics.area_under_curve(values, wrong, level)
+    return {"episodes": len(paired), "wrong": sum(wrong), "area": value, "interval": [low, high]}
 
 
 def _measures(before: Sequence[Outcome], after: Sequence[Outcome], policies: list[str], level: float) -> dict[str, Any] | None:

@@ -159,6 +159,9 @@ def gate_notes(gate: Mapping[str, Any]) -> list[str]:
     ]
     most = max(gate["policies"], key=lambda row: row["withheld"], default=None)
     lines += [f"Most are withheld of {most['name']}: {most['withheld']} of {most['gated']}."] if most and most["withheld"] else []
+    if told := gate["told"]:
+        area = f"{number(told['area'])} {span(told['interval'])}"
+        lines.append(f"The signal tells the {told['wrong']} of {told['episodes']} that end otherwise than in truth with an AUC of {area}.")
     if gate["measures"] is None:
         return [*lines, "There is no truth to compare with, so whether it helps is not known here."]
     return [*lines, "Gated rates are over what is let through, true rates over all; the change is a paired bootstrap over starts."]

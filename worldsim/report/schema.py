@@ -148,7 +148,9 @@ def _gate() -> dict[str, Any]:
     measure = object_of(without=side, gated=side, change=INTERVAL)
     measures = object_of(policies=COUNT, **dict.fromkeys(("pearson", "mmrv", "phi", "bias"), measure))
     policies = {"type": "array", "items": policy}
-    return object_of(signal=TEXT, limit=NUMBER, gated=COUNT, withheld=COUNT, policies=policies, measures=nullable(measures))
+    told = object_of(episodes=COUNT, wrong=COUNT, area=RATE, interval=INTERVAL)
+    counts = {"signal": TEXT, "limit": NUMBER, "gated": COUNT, "withheld": COUNT}
+    return object_of(**counts, policies=policies, told=nullable(told), measures=nullable(measures))
 
 
 def schema_file(version: int) -> Path:
