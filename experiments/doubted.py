@@ -51,8 +51,8 @@ def doubted(config: TrustConfig, model: WorldModel, model_config: dict[str, Any]
     errors = np.array([apart(i.frames[1:], r.frames[1:]).mean() for i, r in zip(imagined, recorded, strict=True)])
     judge = None if config.verifier == "none" else chosen_verifier(config.verifier, model_config)
     wrong, known = _wrong(config, model, judge, recorded, imagined, errors)
-    how = Measuring(config.draws, config.noise_level, reader)
-    names = [name for name in SIGNALS if _measurable(name, model, reader)]
+    how = Measuring(config.every, config.draws, config.noise_level, reader)
+    names = [name for name in SIGNALS if config.signal in (None, name) and _measurable(name, model, reader)]
     chosen = [imagined[row] for row in np.flatnonzero(known)]
     signals = rollout_values(model, chosen, how, names, config.over, config.batch)
     return Doubted(signals, errors[known], wrong[known], int((~known).sum()), judge)

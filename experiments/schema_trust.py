@@ -18,7 +18,7 @@ class TrustConfig(ModelKeys):
     verifier: Any = option(None, "judge of imagined rollouts; null takes the world model's own, else classifier, none counts frames only")
     signal: str | None = option(
         None,
-        "what is gated by; null takes the one that tells best on half of the recordings, and calibrates it on the other half",
+        "what is gated by; null measures all, takes the one that tells best on half of the recordings, and calibrates it on the others",
         choices=("seeds", "denoising", "inverse_dynamics"),
     )
     over: str = option("mean", "what of its steps counts for a rollout", choices=("mean", "max"))
@@ -27,7 +27,8 @@ class TrustConfig(ModelKeys):
     tolerance: float | None = option(
         None, "grey levels, a mean over pixels and steps, beyond which a rollout is wrong as well; null counts wrong verdicts only", least=0
     )
-    draws: int = option(1, "times that each step is imagined again", least=1)
+    every: int = option(4, "steps between two that are measured, counted back from the last, which always is", least=1)
+    draws: int = option(1, "times that such a step is imagined again", least=1)
     noise_level: float = option(0.5, "of the noise that frames are reconstructed from, up to 1", least=0)
     reader: str | None = option(
         None, "checkpoint that reads actions off frames; null trains one beside out on the train split of data, where there is one"

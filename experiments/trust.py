@@ -144,6 +144,7 @@ def _gate(config: TrustConfig, chosen: Chosen, facts: dict[str, Any], sampler: d
         signal=chosen.signal,
         over=config.over,
         limit=chosen.kept.limit,
+        every=config.every,
         draws=config.draws,
         noise_level=config.noise_level,
         reader=beside,

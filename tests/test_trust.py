@@ -65,7 +65,7 @@ def test_seed_disagreement_is_what_the_noise_of_a_known_world_makes_it():
         state, frame = model.step(state, action[None])
         frames.append(frame[0])
     episode = Trajectory("shift", np.stack(frames), still, seed=7)
-    (found,) = measure(model, [episode], Measuring(draws=2), ["seeds"])
+    (found,) = measure(model, [episode], Measuring(every=1, draws=2), ["seeds"])
     others = [int(reseeded(state, draw).seeds[0]) for draw in (1, 2)]
     # a model that is started anew with the frames up to a step counts from there: the step's noise is that of frame 1
     expected = [
@@ -78,15 +78,17 @@ def test_seed_disagreement_is_what_the_noise_of_a_known_world_makes_it():
 def test_a_world_whose_doubt_grows_is_seen_to_doubt():
     model, even = Foggy(), flat([100, 100, 100, 100, 100], seed=2)
     odd = int(reseeded(model.start(even.frames[None, :1], np.array([2]))).seeds[0]) % 2  # the other draw is odd or as even as the first
-    (found,) = measure(model, [even], Measuring(draws=1), ["seeds"])
+    (found,) = measure(model, [even], Measuring(every=1, draws=1), ["seeds"])
     assert odd == 1
     assert found["seeds"].tolist() == [0, 10, 20, 40]
-    assert values(model, [even], Measuring(draws=1), "seeds").tolist() == [17.5]
-    assert values(model, [even], Measuring(draws=1), "seeds", "max").tolist() == [40]
+    assert values(model, [even], Measuring(every=1, draws=1), "seeds").tolist() == [17.5]
+    assert values(model, [even], Measuring(every=1, draws=1), "seeds", "max").tolist() == [40]
+    assert values(model, [even], Measuring(every=2, draws=1), "seeds").tolist() == [25]  # the second and the last
+    assert values(model, [even], Measuring(every=9, draws=1), "seeds").tolist() == [40]
 
 
 def test_episodes_of_any_length_in_any_company_have_values_of_their_own():
-    model, how = PixelShift(), Measuring(draws=2)
+    model, how = PixelShift(), Measuring(every=1, draws=2)
     rng = np.random.default_rng(0)
     episodes = [
         Trajectory(
@@ -143,7 +145,7 @@ def test_a_reconstruction_sees_the_frame_through_some_noise_and_nothing_of_it_th
 
 
 def test_signals_of_a_network_are_the_same_again_and_alone(tiny_world):
-    model, episodes, how = worldsim.load_world_model(str(tiny_world), precision="fp32"), recorded(), Measuring(draws=1, level=0.5)
+    model, episodes, how = worldsim.load_world_model(str(tiny_world), precision="fp32"), recorded(), Measuring(every=1, draws=1, level=0.5)
     for name in ("seeds", "denoising"):
         together = values(model, episodes, how, name)
         assert together.tolist() == values(model, episodes, how, name).tolist()
@@ -163,7 +165,7 @@ class Reader:
 
 def test_the_residual_of_inverse_dynamics_is_the_mean_over_what_can_be_read():
     episode = replace(flat([1, 2, 3]), actions=np.array([[1.0, 0.0], [0.5, -0.5]], np.float32))
-    (found,) = measure(PixelShift(), [episode], Measuring(reader=Reader()), ["inverse_dynamics"])
+    (found,) = measure(PixelShift(), [episode], Measuring(every=1, reader=Reader()), ["inverse_dynamics"])
     assert found["inverse_dynamics"].tolist() == [0.25, 0.25]
 
 

@@ -115,7 +115,7 @@ class GatedConfig:
                 f"{self.gate} was calibrated for world model {gate.world_model.get('sha256')}, {self.world_model or gate.load} is {found}; "
                 "name the right one: world_model: FOLDER"
             )
-        how = Measuring(gate.draws, gate.noise_level, self._reader(gate))
+        how = Measuring(gate.every, gate.draws, gate.noise_level, self._reader(gate))
         return Gated(load_verifier(self.of, run), gate, model, how)
 
     def _reader(self, gate: Gate) -> Any:

@@ -26,6 +26,7 @@ class Gate:
         signal: which one, of `worldsim.trust.SIGNALS`.
         over: how a rollout's steps become one number, of `worldsim.trust.SUMMARIES`.
         limit: the largest value that is let through.
+        every: steps between two that are measured.
         draws: times that a step is imagined again, for the signal "seeds".
         noise_level: that frames are reconstructed from, for the signal "denoising".
         reader: {path, sha256} of the network that reads actions, for the signal "inverse_dynamics"; None for the others.
@@ -43,6 +44,7 @@ class Gate:
     signal: str
     over: str
     limit: float
+    every: int
     draws: int
     noise_level: float
     reader: dict[str, Any] | None

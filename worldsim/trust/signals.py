@@ -1,6 +1,6 @@
 """What a world model can say, after the fact, against an episode that it imagined. Knows no judge, no truth and no limit.
 
-Every signal is a number per step, from the frames and actions that are stored and nothing else, so a run that is there already is
+Every signal is a number per measured step, from the frames and actions that are stored and nothing else, so a run that is there already is
 measured without being played again. All noise is keyed by the episode's seed and the step: a value depends neither on the other episodes
 nor on the order.
 
@@ -27,32 +27,36 @@ class Measuring:
     """How signals are measured.
 
     Attributes:
-        draws: times that each step is imagined again.
+        every: steps between two that are measured, counted back from the last, which always is.
+        draws: times that such a step is imagined again.
         level: of the noise that frames are reconstructed from.
         reader: reads actions off frames (`worldsim.posttraining.feedback.inverse_dynamics.InverseDynamics`); None leaves that signal out.
     """
 
+    every: int = 4
     draws: int = 1
     level: float = 0.5
     reader: Any = None
 
 
 def measure(model: WorldModel, episodes: Sequence[Trajectory], how: Measuring, names: Sequence[str]) -> list[dict[str, np.ndarray]]:
-    """The named signals of every step, float64 `[T]` by name, for each episode; all have the same number of steps.
+    """The named signals of every measured step, float64 `[N]` by name, for each episode; all have the same number of steps, above 0.
 
     Raises:
         InvalidInput: frames or actions of another size than the model's.
     """
     frames = np.stack([each.frames for each in episodes])  # [B, T + 1, H, W, 3]
     actions = np.stack([each.actions for each in episodes])  # [B, T, A]
-    found = {name: np.zeros(actions.shape[:2]) for name in names}
+    steps = range((actions.shape[1] - 1) % how.every, actions.shape[1], how.every)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in names}
     if imagined := [name for name in names if name != "inverse_dynamics"]:
         for step, state in enumerate(histories(model, frames, actions, [each.seed for each in episodes])):
-            for name in imagined:
-                found[name][:, step] = MEASURED[name](model, state, actions[:, step], frames[:, step + 1], how)
+            for name in imagined if step in steps else ():
+                found[name].append(MEASURED[name](model, state, actions[:, step], frames[:, step + 1], how))
     if "inverse_dynamics" in names:
-        found["inverse_dynamics"] = np.stack([how.reader.apart(each).mean(axis=1) for each in episodes])
-    return [{name: values[row] for name, values in found.items()} for row in range(len(episodes))]
+        apart = np.stack([how.reader.apart(each).mean(axis=1) for each in episodes], axis=1)  # [T, B]
+        found["inverse_dynamics"] = list(apart[list(steps)])
+    return [{name: np.array([each[row] for each in values]) for name, values in found.items()} for row in range(len(episodes))]
 
 
 def rollout_values(
