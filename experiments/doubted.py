@@ -7,7 +7,7 @@ import numpy as np
 
 from worldsim.data.cameras import camera_of
 from worldsim.errors import InvalidInput
-from worldsim.experiments.open_loop import predict
+from worldsim.experiments.open_loop import Prediction, predict
 from worldsim.experiments.recordings import read_split, recordings_folder
 from worldsim.experiments.schema import TrustConfig
 from worldsim.experiments.setting import check_verifier_frames, chosen_verifier
@@ -45,9 +45,7 @@ def doubted(config: TrustConfig, model: WorldModel, model_config: dict[str, Any]
     """
     recorded = read_split(recordings_folder(config.data), SPLIT, camera_of(model_config), config.episodes)
     predictions = predict(model, recorded, [each.actions for each in recorded], seed=config.seed, batch=config.batch)
-    imagined = [
-        Trajectory(each.recorded.task_id, each.frames, each.recorded.actions, config.seed + row) for row, each in enumerate(predictions)
-    ]
+    imagined = [_rollout(model, each, config.seed + row) for row, each in enumerate(predictions)]
     errors = np.array([apart(i.frames[1:], r.frames[1:]).mean() for i, r in zip(imagined, recorded, strict=True)])
     judge = None if config.verifier == "none" else chosen_verifier(config.verifier, model_config)
     wrong, known = _wrong(config, model, judge, recorded, imagined, errors)
@@ -56,6 +54,13 @@ def doubted(config: TrustConfig, model: WorldModel, model_config: dict[str, Any]
     chosen = [imagined[row] for row in np.flatnonzero(known)]
     signals = rollout_values(model, chosen, how, names, config.over, config.batch)
     return Doubted(signals, errors[known], wrong[known], int((~known).sum()), judge)
+
+
+def _rollout(model: WorldModel, made: Prediction, seed: int) -> Trajectory:
+    """What the world model made, under the actions that it was given: recorded ones within its bounds."""
+    spec = model.spec.action
+    actions = np.clip(made.recorded.actions, spec.low, spec.high).astype(np.float32)
+    return Trajectory(made.recorded.task_id, made.frames, actions, seed)
 
 
 def _measurable(name: str, model: WorldModel, reader: Any) -> bool:

@@ -11,6 +11,7 @@ import torch
 from test_report import CONFIG, fill, trajectory
 from tiny_runs import evaluate, parts, slide
 
+from worldsim.data.trajectory_file import read_trajectory, write_trajectory
 from worldsim.errors import DamagedFile, InvalidInput
 from worldsim.experiments import cli
 from worldsim.load import load_verifier, part_members
@@ -136,7 +137,9 @@ def test_what_cannot_be_is_refused_in_a_line(inside, capsys, words, line):
 
 
 def test_frames_alone_calibrate_where_there_is_no_state(inside, capsys, tmp_path):
-    tiny.recordings(tmp_path / "bare", lengths=(4,) * 12, states=False)
+    first = next(tiny.recordings(tmp_path / "bare", lengths=(4,) * 12, states=False).glob("*.h5"))
+    recorded = read_trajectory(first)
+    write_trajectory(first, replace(recorded, actions=3 * recorded.actions))  # beyond the world model's bounds
     words = [f"data={tmp_path / 'bare'}", "world_model=world", "signal=seeds", "target=0.9", f"out={tmp_path / 'gate.json'}"]
     assert "type verifier=none tolerance=4" in refused(capsys, cli.main(["trust", *words, "verifier=judge"]))
     assert cli.main(["trust", *words, "verifier=none", "tolerance=200"]) == 0

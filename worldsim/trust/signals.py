@@ -54,8 +54,8 @@ def measure(model: WorldModel, episodes: Sequence[Trajectory], how: Measuring, n
             for name in imagined if step in steps else ():
                 found[name].append(MEASURED[name](model, state, actions[:, step], frames[:, step + 1], how))
     if "inverse_dynamics" in names:
-        apart = np.stack([how.reader.apart(each).mean(axis=1) for each in episodes], axis=1)  # [T, B]
-        found["inverse_dynamics"] = list(apart[list(steps)])
+        residuals = np.stack([how.reader.apart(each).mean(axis=1) for each in episodes], axis=1)  # [T, B]
+        found["inverse_dynamics"] = list(residuals[list(steps)])
     return [{name: np.array([each[row] for each in values]) for name, values in found.items()} for row in range(len(episodes))]
 
 
