@@ -26,10 +26,8 @@ from worldsim.experiments.stopping import leaving_quickly
 from worldsim.registry import did_you_mean
 from worldsim.report.printable import printable
 
-ADVICE = {
-    "list": "; a list looks like '[a,b]', with quotes around an element that holds = or a quote",
-    "typing.Any": "; a part with options looks like '{name: NAME, key: value}', without quotes around its keys",
-}
+A_LIST = "; a list looks like '[a,b]', with quotes around an element that holds = or a quote"
+A_PART = "; a part with options looks like '{name: NAME, key: value}', without quotes around its keys"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -224,7 +222,7 @@ def _compose(verb: Verb, arguments: list[str]) -> tuple[dict[str, Any], str]:
 def _type_error(verb: Verb, argument: str) -> str:
     key, _, value = argument.partition("=")
     field = next(field for field in fields(verb.config) if field.name == key)
-    advice = next((text for kind, text in ADVICE.items() if str(field.type).startswith(kind)), "")
+    advice = A_LIST if str(field.type).startswith("list") else A_PART if field.type is Any else ""
     return f'{key} takes {_type_name(field)}, got "{value}"{advice} (worldsim {verb.name} --help)'
 
 
