@@ -35,7 +35,7 @@ def reconstructed(model: VideoWorldModel, state: LatentState, actions: np.ndarra
 
     Args:
         model: the world model.
-        state: B lanes, which stay as they are.
+        state: B lanes with a history of one length, which stay as they are.
         actions: float32 `[B, A]`, after which the frames came.
         frames: uint8 `[B, H, W, 3]`.
         level: of the noise, above 0 (none) and at most 1 (nothing but noise).
