@@ -25,7 +25,11 @@ class EvaluateConfig(ModelKeys):
         "fast", "strict is bit-identical on one machine, whatever the batch, and several times slower", choices=("fast", "strict")
     )
     threads: int = option(0, THREADS, least=0)
-    workers: int = option(0, "processes for the true world; 0 uses every core, 1 stays in this process", least=0)
+    executor: str = option("local", "ray spreads the episodes over processes of this machine or of a cluster", choices=("local", "ray"))
+    ray_address: str | None = option(None, "HOST:PORT of a Ray cluster, or auto; null makes one of this machine for the time being")
+    workers: int = option(
+        0, "processes for the true world, with executor=ray for all episodes; 0 uses every core or GPU, 1 stays in this process", least=0
+    )
     run: str | None = option(None, "run folder; null is runs/evaluate-<task>, and the same folder again resumes")
     probe: int = option(
         0,

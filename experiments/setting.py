@@ -37,7 +37,8 @@ SAMPLER_KEYS = tuple(field.name for field in fields(SamplerKeys))  # of a checkp
 class Setting:
     """What is run: worlds by name, the policies, the task, the judge, the planned episodes, and what a run folder is known by.
 
-    `world` is what the world model takes and gives; `world_facts` and `facts` are what episodes depend on, by world and by policy.
+    `world` is what the world model takes and gives; `world_facts` and `facts` are what episodes depend on, by world and by policy;
+    `specs` and `judge` are what policies and the verifier are loaded from.
     """
 
     worlds: dict[str, Imagined | Genuine]
@@ -48,6 +49,7 @@ class Setting:
     facts: dict[str, dict[str, Any]]
     task: Task
     verifier: Verifier
+    judge: Any
     identity: dict[str, Any]
     planned: list[Episode]
 
@@ -84,7 +86,7 @@ def prepare(config: EvaluateConfig) -> Setting:
         "seed": config.seed,
     }
     cast = Cast(policies, one_by_one=strict)
-    return Setting(built, model.spec, worlds, cast, specs, facts, task, load_verifier(judge), identity, planned)
+    return Setting(built, model.spec, worlds, cast, specs, facts, task, load_verifier(judge), judge, identity, planned)
 
 
 def use_torch(threads: int, device: str, *, strict: bool = False) -> None:
