@@ -25,37 +25,44 @@ class Dispatch:
         part: their class, which has a method `prepare`.
         start: what each one's `prepare` is given before its first piece.
         options: what Ray is to reserve for each, `num_cpus` and `num_gpus`.
+        room: for how many of them the cluster has that.
     """
 
-    def __init__(self, part: type, start: tuple[Any, ...], options: dict[str, int]) -> None:
+    def __init__(self, part: type, start: tuple[Any, ...], options: dict[str, int], room: int) -> None:
         import ray
 
         self._ray = ray
         self._make, self._start = ray.remote(part).options(max_restarts=0, **options), start
         self._idle: list[Any] = []
-        self._coming: dict[Any, Any] = {}
+        self._coming: dict[Any, Any] = {}  # by the reference of what each is doing
+        self._busy: dict[Any, tuple[Any, object, int]] = {}
         self._failed = 0
+        self._room = room
         self.workers = 0
-        self.room = 0
 
-    def hire(self, count: int) -> None:
+    def hire(self, count: int) -> bool:
         """Have at least `count` actors, and wait for those that the cluster has room for; others join in as they come.
+
+        Returns:
+            Whether there are more than before.
 
         Raises:
             WorldsimError: the cluster has room for none, or they cannot get ready.
         """
-        if self.room < 1:
+        before = self.workers
+        if self._room < 1:
             raise WorldsimError("the Ray cluster has no room for one worker; type fewer threads=, device=cpu, or another ray_address=")
-        if count > self.room:
-            log.warning("the Ray cluster has room for %d of %d workers; the others wait for more", self.room, count)
+        if count > self._room:
+            log.warning("the Ray cluster has room for %d of %d workers; the others wait for more", self._room, count)
         for _ in range(self.workers, count):
             self._hire()
         self.workers = max(self.workers, count)
         deadline = time.monotonic() + WAIT
-        while self._coming and len(self._idle) < min(count, self.room) and (left := deadline - time.monotonic()) > 0:
+        while self._coming and len(self._idle) < min(count, self._room) and (left := deadline - time.monotonic()) > 0:
             done, _ = self._ray.wait(list(self._coming), timeout=left)
             for ref in done:
                 self._came(ref)
+        return self.workers > before
 
     def each(self, method: str, pieces: Sequence[tuple[Any, ...]], sizes: Sequence[int]) -> Iterator[tuple[int, Any]]:
         """(number of a piece, what the actors' `method` made of it), as they come. `sizes` are the numbers of episodes in the pieces.
@@ -63,30 +70,39 @@ class Dispatch:
         Raises:
             WorldsimError: what a method raised, or the same piece was lost too often.
         """
-        waiting, tries, busy = deque(range(len(pieces))), Counter(), {}
-        while waiting or busy:
-            self._assign(method, pieces, waiting, busy)
-            (ref,), _ = self._ray.wait([*busy, *self._coming])
+        call, waiting, tries, left = object(), deque(range(len(pieces))), Counter(), len(pieces)
+        while left:
+            self._assign(call, method, pieces, waiting)
+            (ref,), _ = self._ray.wait([*self._busy, *self._coming])
             if ref in self._coming:
                 self._came(ref)
                 continue
-            actor, number = busy.pop(ref)
+            actor, whose, number = self._busy.pop(ref)
             try:
                 answer = self._answer(ref)
             except _Lost as loss:
-                tries[number] += 1
-                self._lost(loss, tries[number], sizes[number])
                 self._replace(actor)
-                waiting.appendleft(number)
+                if whose is call:
+                    tries[number] += 1
+                    self._lost(loss, tries[number], sizes[number])
+                    waiting.appendleft(number)
+                continue
+            except Exception:
+                self._idle.append(actor)
+                if whose is call:
+                    raise
                 continue
             self._idle.append(actor)
-            self._assign(method, pieces, waiting, busy)  # before the answer is looked at
-            yield number, answer
+            if whose is call:
+                left -= 1
+                self._assign(call, method, pieces, waiting)  # before the answer is looked at
+                yield number, answer
 
-    def _assign(self, method: str, pieces: Sequence[tuple[Any, ...]], waiting: deque[int], busy: dict[Any, tuple[Any, int]]) -> None:
+    def _assign(self, call: object, method: str, pieces: Sequence[tuple[Any, ...]], waiting: deque[int]) -> None:
+        """Give pieces that wait to actors that do. `call` says later whose they were: an earlier call may have been left halfway."""
         while waiting and self._idle:
             actor, number = self._idle.pop(), waiting.popleft()
-            busy[getattr(actor, method).remote(*pieces[number])] = (actor, number)
+            self._busy[getattr(actor, method).remote(*pieces[number])] = (actor, call, number)
 
     def _answer(self, ref: Any) -> Any:
         """What a call gave.

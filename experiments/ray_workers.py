@@ -56,7 +56,8 @@ class Crew(Here):
             self._begin()
         size = min(self._config.batch, -(-len(left) // (EACH * self._count)))
         rounds = list(rounds_of(left, size)) if self._strict else missing_rounds(folder, planned, self._config.batch)
-        self._dispatch.hire(min(self._count, len(rounds)))
+        if self._dispatch.hire(min(self._count, len(rounds))):
+            print(f"worldsim: {self._dispatch.workers} Ray workers, {self._threads} threads each", file=sys.stderr)
         return rounds
 
     def at_once(self, world: str, rounds: Sequence[Round]) -> int:
@@ -94,15 +95,14 @@ class Crew(Here):
         given = replace(given, verifier="none") if self._judges_here else given
         parts = {name: value for name, value in parts_of(self._setting).items() if name != "verifier" or not self._judges_here}
         start = (given, os.getcwd(), parts)
-        self._dispatch = Dispatch(Player, start, {"num_cpus": threads, "num_gpus": self._gpus})
-        self._dispatch.room = room(threads, self._gpus)
-        print(f"worldsim: {self._count} workers on Ray, {threads} thread{'s'[: threads != 1]} each", file=sys.stderr)
+        self._dispatch = Dispatch(Player, start, {"num_cpus": threads, "num_gpus": self._gpus}, room(threads, self._gpus))
 
     def _cast(self, specs: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """A number for these policies, by which workers know them again."""
-        number = next((number for number, each in enumerate(self._casts) if each is specs), len(self._casts))
-        self._casts[number:] = self._casts[number:] or [specs]
-        return number, {} if number == 0 else specs
+        if not any(each is specs for each in self._casts):
+            self._casts.append(specs)
+        number = next(number for number, each in enumerate(self._casts) if each is specs)
+        return number, specs if number else {}
 
     def _book(self, clock: Clock, played: Played) -> None:
         for part, seconds in played.clock.seconds.items():
