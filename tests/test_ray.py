@@ -47,8 +47,8 @@ def fake(monkeypatch):
     logging.getLogger("worldsim").handlers.clear()
 
 
-def command(run: str, *more: str) -> list[str]:
-    keys = ["world_model=world", "policies=[a,random]", "task=task.h5", "verifier=judge", "report=false"]
+def command(run: str, *more: str, task: str = "task.h5") -> list[str]:
+    keys = ["world_model=world", "policies=[a,random]", f"task={task}", "verifier=judge", "report=false"]
     return ["evaluate", *keys, f"run={run}", *more]
 
 
@@ -241,10 +241,15 @@ def descendants(root: int) -> dict[int, str]:
     return {number: line for number, line in found.items() if number != root}
 
 
+def long(run: str, *more: str) -> list[str]:
+    """A strict evaluation of episodes that last long enough to be met."""
+    return command(run, STRICT, "episodes=8", *more, task="long.h5")
+
+
 def begun(run: str) -> subprocess.Popen:
     """A strict evaluation on Ray as a process of its own."""
     program = "import sys; from worldsim.experiments.cli import main; sys.exit(main(sys.argv[1:]))"
-    words = [sys.executable, "-c", program, *command(run, STRICT, "episodes=12", *RAY)]
+    words = [sys.executable, "-c", program, *long(run, *RAY)]
     return subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True)
 
 
@@ -264,8 +269,8 @@ def playing(process: subprocess.Popen) -> list[int]:
 
 @pytest.fixture
 def long_parts(parts):
-    """Episodes that last long enough to be met."""
-    tiny.task_file(parts / "task.h5", starts=12, horizon=16)
+    """With such episodes."""
+    tiny.task_file(parts / "long.h5", starts=8, horizon=10)
     return parts
 
 
@@ -286,8 +291,8 @@ def test_a_killed_worker_loses_no_episode_and_results_are_the_local_ones(long_pa
     assert process.returncode == 0, err
     assert err.count("a Ray worker died") == 1
     assert "Traceback" not in err
-    assert cli.main(command("here", STRICT, "episodes=12")) == 0
-    assert len(episodes_of("spread")) == 24
+    assert cli.main(long("here")) == 0
+    assert len(episodes_of("spread")) == 16
     assert_same("here", "spread")
 
 
@@ -308,15 +313,10 @@ def test_a_signal_ends_a_run_and_all_its_processes_and_it_is_resumed(long_parts)
     assert "to go on from what is finished type: worldsim evaluate" in err
     assert "Traceback" not in err
     deadline = time.monotonic() + 60
-    while left := [line for number, line in descendants_alive(children).items()]:
-        assert time.monotonic() < deadline, left
+    while left := children.keys() & table().keys():
+        assert time.monotonic() < deadline, [children[number] for number in left]
         time.sleep(0.1)
-    assert 0 < len(episodes_of("spread")) < 24
+    assert 0 < len(episodes_of("spread")) < 16
     for run in ("spread", "here"):
-        assert cli.main(command(run, STRICT, "episodes=12")) == 0
+        assert cli.main(long(run)) == 0
     assert_same("here", "spread")
-
-
-def descendants_alive(children: dict[int, str]) -> dict[int, str]:
-    running = table()
-    return {number: line for number, line in children.items() if number in running}
