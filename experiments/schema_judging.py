@@ -216,8 +216,9 @@ class BenchConfig(EngineKeys):
     out: str = option("bench.json", "file that the timings are written to")
     parts: list[str] = option(
         ["memory", "frames", "env", "evaluation", "peers"],
-        "what to measure; engine and decoder say what each of the engine's options is worth, play what worldsim play reaches",
-        choices=("memory", "frames", "env", "evaluation", "engine", "decoder", "play", "peers"),
+        "what to measure; engine and decoder say what each of the engine's options is worth, play what worldsim play reaches, scaling what "
+        "workers of Ray add",
+        choices=("memory", "frames", "env", "evaluation", "scaling", "engine", "decoder", "play", "peers"),
     )
     world_model: str = option("drawer", "name or checkpoint of the world model to time")
     preset: str | None = option(None, "sizes to time in the model alone with random weights in its place, as dynamicrafter_small or rt1")
@@ -237,6 +238,7 @@ class BenchConfig(EngineKeys):
     task: str = option("drawer", "task of the short evaluation, and of play")
     verifier: Any = option(None, "judge of the short evaluation; null takes the world model's own, else classifier")
     episodes: int = option(25, "episodes per policy of the short evaluation", least=1)
+    workers: list[int] = option([1, 2, 4], "numbers of Ray's workers, each of one thread, that share the short evaluation", least=1)
     evaluation_batch: int = option(25, "episodes of the short evaluation that are stepped together", least=1)
     peer_diamond: str | None = option(None, "checkout of DIAMOND to time beside ours; also --peer diamond=FOLDER")
     peer_worldgym: str | None = option(None, "checkout of WorldGym to time beside ours; also --peer worldgym=FOLDER")
