@@ -91,7 +91,7 @@ class Crew(Here):
         wanted = config.workers or (here if config.ray_address is None else 0)
         self._stack.enter_context(connected(config.ray_address, wanted * threads, wanted * self._gpus))
         self._count = wanted or room(threads, self._gpus)
-        given = replace(config, threads=threads) if config.device == "cpu" else config
+        given = replace(config, executor="local", threads=threads if config.device == "cpu" else config.threads)
         given = replace(given, verifier="none") if self._judges_here else given
         parts = {name: value for name, value in parts_of(self._setting).items() if name != "verifier" or not self._judges_here}
         start = (given, os.getcwd(), parts)

@@ -181,6 +181,16 @@ def test_a_machine_that_lacks_the_folder_or_has_other_parts_is_named(parts):
         logging.getLogger("worldsim").handlers.clear()
 
 
+def test_a_command_without_a_gpu_leaves_it_to_the_workers(parts, fake, monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert cli.main(command("run", "device=cuda")) == 2
+    assert fake.made == 0
+    assert cli.main(command("run", "device=cuda", "episodes=2", *RAY)) == 2
+    assert fake.made == 1
+    assert fake.options == {"max_restarts": 0, "num_cpus": 1, "num_gpus": 1}
+    assert capsys.readouterr().err.count('device "cuda" is not there') == 2
+
+
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
