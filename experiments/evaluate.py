@@ -61,16 +61,17 @@ def run(config: EvaluateConfig) -> Path:
     path = Path(config.run or f"runs/evaluate-{setting.task.id}")
     path = path / SHARDS / str(shard) if config.shard else path
     planned = planned_by_world(setting, config, shard)
-    with RunFolder.open(path, _record(config, setting, path, planned)) as folder, executor_of(config, setting) as executor:
+    with RunFolder.open(path, _record(config, setting, path, planned)) as folder:
         restore(folder, retry=config.retry)
         check_room(folder, setting, sum(map(len, planned.values())), ignore=config.ignore_disk)
-        _imagine(folder, setting, executor, planned["imagined"])
-        if config.truth:
-            _run_truth(folder, setting, executor, planned["truth"])
-        if config.drift and not config.shard:  # both need the true episodes of all shards
-            measure_drift(folder, setting, config)
-        if config.probe and not config.shard:
-            _run_probe(folder, setting, config, executor)
+        with executor_of(config, setting) as executor:
+            _imagine(folder, setting, executor, planned["imagined"])
+            if config.truth:
+                _run_truth(folder, setting, executor, planned["truth"])
+            if config.drift and not config.shard:  # both need the true episodes of all shards
+                measure_drift(folder, setting, config)
+            if config.probe and not config.shard:
+                _run_probe(folder, setting, config, executor)
         finish(folder, report=config.report)
     if config.shard:
         print(f"when all {shard.count} shards are played type: worldsim merge {quote(str(path.parent.parent))}")

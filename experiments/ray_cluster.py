@@ -61,7 +61,6 @@ def room(cpus: int, gpus: int) -> int:
 def _connected(address: str) -> Iterator[None]:
     """Within the block SIGTERM stays with whoever handled it, which Ray would change."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or Ray warns of what later versions do
     import ray
 
     handler = signal.getsignal(signal.SIGTERM)

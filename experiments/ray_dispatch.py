@@ -49,19 +49,20 @@ class Dispatch:
         Raises:
             WorldsimError: the cluster has room for none, or they cannot get ready.
         """
-        before = self.workers
+        before, self.workers = self.workers, max(self.workers, count)
         if self._room < 1:
             raise WorldsimError("the Ray cluster has no room for one worker; type fewer threads=, device=cpu, or another ray_address=")
-        if count > self._room:
+        if count > max(before, self._room):
             log.warning("the Ray cluster has room for %d of %d workers; the others wait for more", self._room, count)
-        for _ in range(self.workers, count):
+        for _ in range(before, count):
             self._hire()
-        self.workers = max(self.workers, count)
         deadline = time.monotonic() + WAIT
         while self._coming and len(self._idle) < min(count, self._room) and (left := deadline - time.monotonic()) > 0:
             done, _ = self._ray.wait(list(self._coming), timeout=left)
             for ref in done:
                 self._came(ref)
+        if not self._idle:
+            log.warning("no worker of the Ray cluster has begun in %.0f seconds; still waiting for one", WAIT)
         return self.workers > before
 
     def each(self, method: str, pieces: Sequence[tuple[Any, ...]], sizes: Sequence[int]) -> Iterator[tuple[int, Any]]:

@@ -59,15 +59,7 @@ def keep(cpus: int, gpus: int) -> None:
     import ray
 
     with tempfile.TemporaryDirectory(prefix="worldsim-ray-", dir=_short(tempfile.gettempdir()), ignore_cleanup_errors=True) as folder:
-        about = ray.init(
-            "local",
-            _node_ip_address="127.0.0.1",
-            num_cpus=cpus,
-            num_gpus=gpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            _temp_dir=folder,
-        )
+        about = ray.init("local", num_cpus=cpus, num_gpus=gpus, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
         signal.alarm(0)
         for number in (signal.SIGINT, signal.SIGTERM):  # it ends by the end of its input and in no other way
             signal.signal(number, signal.SIG_IGN)
