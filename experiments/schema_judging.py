@@ -25,7 +25,11 @@ class EvaluateConfig(ModelKeys):
         "fast", "strict is bit-identical on one machine, whatever the batch, and several times slower", choices=("fast", "strict")
     )
     threads: int = option(0, THREADS, least=0)
-    workers: int = option(0, "processes for the true world; 0 uses every core, 1 stays in this process", least=0)
+    executor: str = option("local", "ray spreads the episodes over processes of this machine or of a cluster", choices=("local", "ray"))
+    ray_address: str | None = option(None, "HOST:PORT of a Ray cluster, or auto; null makes one of this machine for the time being")
+    workers: int = option(
+        0, "processes for the true world, with executor=ray for all episodes; 0 uses every core or GPU, 1 stays in this process", least=0
+    )
     run: str | None = option(None, "run folder; null is runs/evaluate-<task>, and the same folder again resumes")
     probe: int = option(
         0,
@@ -215,8 +219,9 @@ class BenchConfig(EngineKeys):
     out: str = option("bench.json", "file that the timings are written to")
     parts: list[str] = option(
         ["memory", "frames", "env", "evaluation", "peers"],
-        "what to measure; engine and decoder say what each of the engine's options is worth, play what worldsim play reaches",
-        choices=("memory", "frames", "env", "evaluation", "engine", "decoder", "play", "peers"),
+        "what to measure; engine and decoder say what each of the engine's options is worth, play what worldsim play reaches, scaling what "
+        "workers of Ray add",
+        choices=("memory", "frames", "env", "evaluation", "scaling", "engine", "decoder", "play", "peers"),
     )
     world_model: str = option("drawer", "name or checkpoint of the world model to time")
     preset: str | None = option(None, "sizes to time in the model alone with random weights in its place, as dynamicrafter_small or rt1")
@@ -236,6 +241,7 @@ class BenchConfig(EngineKeys):
     task: str = option("drawer", "task of the short evaluation, and of play")
     verifier: Any = option(None, "judge of the short evaluation; null takes the world model's own, else classifier")
     episodes: int = option(25, "episodes per policy of the short evaluation", least=1)
+    workers: list[int] = option([1, 2, 4], "numbers of Ray's workers, each of one thread, that share the short evaluation", least=1)
     evaluation_batch: int = option(25, "episodes of the short evaluation that are stepped together", least=1)
     peer_diamond: str | None = option(None, "checkout of DIAMOND to time beside ours; also --peer diamond=FOLDER")
     peer_worldgym: str | None = option(None, "checkout of WorldGym to time beside ours; also --peer worldgym=FOLDER")
