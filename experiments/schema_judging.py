@@ -99,6 +99,9 @@ class EvaluateVideoConfig(ModelKeys):
     counterfactual: bool = option(
         default=False, meaning="predict each clip under another one's actions too: does the model react as much as the world does?"
     )
+    surprise: bool = option(
+        default=False, meaning="does what cannot have happened surprise the model more than what did? By its own denoising error"
+    )
     seed: int = option(0, "every draw of the model follows from it; the clips follow from the protocol's", least=0)
     batch: int = option(25, "clips predicted together", least=1)
     out: str | None = option(None, "folder for numbers, clip list and pictures; null prints only")
