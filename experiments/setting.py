@@ -25,7 +25,7 @@ from worldsim.load import (
     shipped_panel,
 )
 from worldsim.options import SamplerKeys, model_options
-from worldsim.registry import POLICIES, TRUTHS, VERIFIERS, WORLD_MODELS
+from worldsim.registry import POLICIES, TASKS, TRUTHS, VERIFIERS, WORLD_MODELS
 from worldsim.report.run_folder import PEOPLE
 from worldsim.types import Policy, Task, Truth, Verifier, WorldModel, WorldSpec
 
@@ -225,20 +225,24 @@ def _engine(config: EvaluateConfig) -> dict[str, Any]:
 
 def _task(config: EvaluateConfig, camera: str | None) -> Task:
     """The task asked for; recordings are seen from the camera that the world model was trained on."""
-    task = load_task(config.task, camera)
+    asked = config.task
+    if asked is None:  # of a truth with a task of its own that one, as it is seen there
+        asked = config.truth if config.truth and part_facts(TRUTHS, config.truth)["name"] in TASKS else "drawer"
+    task = load_task(asked, camera)
     return task if config.horizon is None else replace(task, horizon=config.horizon)
 
 
-def open_truth(name: str, task: Task, spec: WorldSpec) -> Truth:
-    """The true world of that name, at the task's first start.
+def open_truth(given: Any, task: Task, spec: WorldSpec) -> Truth:
+    """A true world by name or mapping, at the task's first start.
 
     Raises:
         InvalidInput: it cannot be placed at the task's starts, or its actions or frames are not the world model's.
         UnknownName, MissingDependency: there is none of that name, or what it needs is not installed.
     """
+    name = part_name(given)
     if task.starts[0].recording:
         raise InvalidInput(f'truth "{name}" cannot be placed at the recorded starts of task "{task.id}"; drop truth={name}')
-    truth = load_truth(name)
+    truth = load_truth(given)
     if truth.action != spec.action:
         raise InvalidInput(f'truth "{name}" takes {truth.action}, the world model {spec.action}; name the world it was learned from')
     shape = truth.reset(task.starts[:1]).shape[1:]
