@@ -29,7 +29,8 @@ def make_environment(options: GymOptions) -> gymnasium.Env:
     _off_screen()
     spec = _spec(options)
     try:
-        modes = getattr(load_env_creator(spec.entry_point), "metadata", {}).get("render_modes", ["rgb_array"])
+        creator = spec.entry_point if callable(spec.entry_point) else load_env_creator(spec.entry_point)
+        modes = getattr(creator, "metadata", {}).get("render_modes", ["rgb_array"])  # a function has none, and is tried
         if "rgb_array" not in modes:
             raise InvalidInput(
                 f"{options.id} does not render to arrays: its render_modes are {', '.join(map(str, modes)) or 'none'}, "
