@@ -223,12 +223,16 @@ def _engine(config: EvaluateConfig) -> dict[str, Any]:
     return {key: getattr(config, key) for key in ("device", "compile", "channels_last")}
 
 
+def asked_task(config: EvaluateConfig) -> Any:
+    """The task that was named, else that of the truth where it has one, else the drawer; a name, path or mapping."""
+    if config.task is not None:
+        return config.task
+    return config.truth if config.truth and part_facts(TRUTHS, config.truth)["name"] in TASKS else "drawer"
+
+
 def _task(config: EvaluateConfig, camera: str | None) -> Task:
     """The task asked for; recordings are seen from the camera that the world model was trained on."""
-    asked = config.task
-    if asked is None:  # of a truth with a task of its own that one, as it is seen there
-        asked = config.truth if config.truth and part_facts(TRUTHS, config.truth)["name"] in TASKS else "drawer"
-    task = load_task(asked, camera)
+    task = load_task(asked_task(config), camera)
     return task if config.horizon is None else replace(task, horizon=config.horizon)
 
 

@@ -51,6 +51,7 @@ def test_from_an_environment_to_a_comparison(tmp_path, monkeypatch, capsys):
     assert rates["looking"] == (6, 0, 1.0)
     assert set(rates) == {"dot-0", "dot", "looking", "random"}
     assert results["open_loop"]["psnr"]
+    told("replay", "run", f"episode={next(Path('run/episodes').glob('*.h5')).stem}", "threads=1")
     told("compare", "run", "out=comparison.json")
     assert len(json.loads(Path("comparison.json").read_text())["comparisons"][0]["policies"]) == 4
 

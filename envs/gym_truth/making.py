@@ -104,8 +104,9 @@ def _line(error: Exception) -> str:
 
 
 def _off_screen() -> None:
-    """No window and no greeting, and an OpenGL that needs no screen where there is one."""
+    """No window and no greeting; SDL leaves SIGTERM to Python, so that processes can be ended; an OpenGL without a screen if there is one."""
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     with suppress(MissingDependency):  # an environment without MuJoCo needs none
         choose_gl()
