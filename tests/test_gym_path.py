@@ -1,6 +1,8 @@
 """From an environment nobody has seen to a comparison, by the command line: collect, train, judge, clone, evaluate, compare."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -99,3 +101,13 @@ def test_a_policy_that_fails_stops_the_recording_in_one_line(tmp_path, monkeypat
         assert cli.main(["collect", TRUTH, "out=data", "episodes=1", f"policies=[{{name: function, call: '{call}'}}]"]) == 2
         assert line in capsys.readouterr().err
     assert not Path("data").exists()
+
+
+def test_processes_of_a_world_drawn_by_sdl_end(tmp_path):
+    """SDL takes SIGTERM for itself unless told otherwise, and a pool of processes is ended by it."""
+    pytest.importorskip("pygame")
+    command = [sys.executable, "-m", "worldsim.experiments.cli", "collect", f"out={tmp_path}", "episodes=1", "workers=1"]
+    truth = "truth={name: gym, id: Pendulum-v1, size: 16, horizon: 1, success: reward, threshold: 0}"
+    assert subprocess.run([*command, truth], capture_output=True, timeout=300).returncode == 0
+    (episode,) = episodes(tmp_path / "train")
+    assert set(episode.states) == {"reward", "return", "ended", "success", "observation", "state"}

@@ -15,7 +15,12 @@ from worldsim.envs.gym_truth.options import GymOptions
 from worldsim.errors import InvalidInput, MissingDependency, UnknownName
 from worldsim.registry import did_you_mean
 
-EXTRAS = {"pygame": "gymnasium[classic-control]", "Box2D": "gymnasium[box2d]", "box2d": "gymnasium[box2d]", "mujoco": "gymnasium[mujoco]"}
+EXTRAS = {
+    "pygame": '-e ".[gym]"',
+    "Box2D": '"gymnasium[box2d]"',
+    "box2d": '"gymnasium[box2d]"',
+    "mujoco": '-e ".[mujoco]"',
+}  # by a word of what is missed
 
 
 def make_environment(options: GymOptions) -> gymnasium.Env:
@@ -95,7 +100,7 @@ def _import(options: GymOptions, module: str) -> None:
 def _lacking(options: GymOptions, error: Exception) -> MissingDependency:
     text = _line(error)
     needed = next((extra for word, extra in EXTRAS.items() if word in text), None) or getattr(error, "name", None)
-    advice = f'type: pip install -c constraints.txt "{needed}"' if needed else "install what it names"
+    advice = f"type: pip install -c constraints.txt {needed}" if needed else "install what it names"
     return MissingDependency(f"{options.id} needs a package that is not installed ({text}); {advice}")
 
 
