@@ -108,6 +108,9 @@ def _of_frames(frames: np.ndarray) -> np.ndarray:
 
 def _refuse_other_shape(seen: Any, space: Any, observation: str) -> None:
     """Stop where the checkpoint was trained on something of another shape, in one line."""
-    if isinstance(seen, dict) or space.shape in (seen.shape, (seen.shape[-1], *seen.shape[:-1])):
+    if isinstance(seen, dict):
         return
-    raise InvalidInput(f"it was trained to observe {list(space.shape)}, its {observation} here is {list(seen.shape)}")
+    pictures = len(space.shape) == 3 and space.shape[0] < space.shape[-1]  # channels first, as Stable-Baselines3 keeps them
+    wanted = (*space.shape[1:], space.shape[0]) if pictures else space.shape
+    if seen.shape != wanted:
+        raise InvalidInput(f"it was trained to observe {list(wanted)}, its {observation} here is {list(seen.shape)}")

@@ -15,11 +15,11 @@ from worldsim.envs.gym_truth.options import GymOptions
 from worldsim.errors import InvalidInput, MissingDependency, UnknownName
 from worldsim.registry import did_you_mean
 
-EXTRAS = {
+INSTALLED = {
     "pygame": '-e ".[gym]"',
+    "mujoco": '-e ".[mujoco]"',
     "Box2D": '"gymnasium[box2d]"',
     "box2d": '"gymnasium[box2d]"',
-    "mujoco": '-e ".[mujoco]"',
 }  # by a word of what is missed
 
 
@@ -99,7 +99,7 @@ def _import(options: GymOptions, module: str) -> None:
 
 def _lacking(options: GymOptions, error: Exception) -> MissingDependency:
     text = _line(error)
-    needed = next((extra for word, extra in EXTRAS.items() if word in text), None) or getattr(error, "name", None)
+    needed = next((extra for word, extra in INSTALLED.items() if word in text), None) or getattr(error, "name", None)
     advice = f"type: pip install -c constraints.txt {needed}" if needed else "install what it names"
     return MissingDependency(f"{options.id} needs a package that is not installed ({text}); {advice}")
 
@@ -109,7 +109,7 @@ def _line(error: Exception) -> str:
 
 
 def _off_screen() -> None:
-    """No window and no greeting; SDL leaves SIGTERM to Python, so that processes can be ended; an OpenGL without a screen if there is one."""
+    """No window and no greeting, SIGTERM left to Python (SDL would take it, and a process could not be ended), OpenGL without a screen."""
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
