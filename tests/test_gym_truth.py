@@ -1,6 +1,7 @@
 """Any Gymnasium environment as a truth: seen, driven and judged as told, the same from the same seed, or refused in one line."""
 
 import re
+from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
@@ -13,6 +14,7 @@ from tiny_gym import GOAL
 from worldsim.envs.gym_truth.actions import code_of
 from worldsim.envs.gym_truth.behaviours import MIXES, choose_behaviour
 from worldsim.envs.gym_truth.lane import observed
+from worldsim.envs.gym_truth.making import unwrapped_state
 from worldsim.envs.gym_truth.options import GymOptions
 from worldsim.errors import InvalidInput, MissingDependency, UnknownName
 from worldsim.experiments import cli
@@ -210,6 +212,14 @@ def test_numbers_are_kept_of_an_observation_and_pictures_are_not():
     assert {name: value.tolist() for name, value in observed(seen).items()} == {"observation.goal": [0, 0, 0]}
     assert observed(3)["observation"].tolist() == 3
     assert observed(np.zeros((4, 4, 3), np.uint8)) == {}
+
+
+def test_a_state_is_kept_where_it_is_a_row_of_numbers():
+    for state, kept in (((1, 2.0), [1, 2]), (None, None), ("north", None), (np.zeros((4, 4, 3)), None), ([[1], [1, 2]], None)):
+        found = unwrapped_state(SimpleNamespace(unwrapped=SimpleNamespace(state=state)))
+        assert found.get("state", np.array(None)).tolist() == kept
+    body = SimpleNamespace(unwrapped=SimpleNamespace(data=SimpleNamespace(qpos=[1.0], qvel=[2.0]), state=3.0))
+    assert {name: value.tolist() for name, value in unwrapped_state(body).items()} == {"qpos": [1], "qvel": [2]}
 
 
 @pytest.mark.parametrize("mix", MIXES)

@@ -118,7 +118,7 @@ def _off_screen() -> None:
 
 
 def unwrapped_state(env: gymnasium.Env) -> dict[str, Any]:
-    """The exact state where the environment keeps one as numbers: MuJoCo's `qpos` and `qvel`, or `state`."""
+    """The exact state where the environment keeps one as a row of numbers: MuJoCo's `qpos` and `qvel`, or `state`."""
     bare = env.unwrapped
     data = getattr(bare, "data", None)
     if hasattr(data, "qpos") and hasattr(data, "qvel"):
@@ -128,4 +128,4 @@ def unwrapped_state(env: gymnasium.Env) -> dict[str, Any]:
         numbers = np.array(state, np.float64)
     except (TypeError, ValueError):
         return {}
-    return {"state": numbers} if state is not None and numbers.dtype == np.float64 and numbers.size else {}
+    return {"state": numbers} if state is not None and numbers.size and numbers.ndim <= 1 else {}
