@@ -62,7 +62,8 @@ def _check(config) -> ActionSpec:
     Raises:
         InvalidInput: a policy that cannot act there, or a world that a seed does not determine.
     """
-    world, truth = recorded_world(config.truth), _truth(config.truth)
+    world = recorded_world(config.truth)
+    truth = _truth(config.truth, world)
     world.choose_behaviour(config.mix, np.random.default_rng(0))
     try:
         frame, state = truth.place([world.start(0)])[0], first_lane(truth.states())
@@ -76,14 +77,15 @@ def _check(config) -> ActionSpec:
     return truth.action
 
 
-def _truth(given: Any) -> Any:
+def _truth(given: Any, world: RecordedWorld) -> Any:
     """The true world as it is recorded."""
-    return load_truth(part_facts(TRUTHS, given) | recorded_world(given).options)
+    return load_truth(part_facts(TRUTHS, given) | world.options)
 
 
 def _prepare(acting: Mapping[str, Any]) -> None:
     os.environ.setdefault("LP_NUM_THREADS", "0")  # each worker renders on its own core
-    world, truth = recorded_world(acting["truth"]), _truth(acting["truth"])
+    world = recorded_world(acting["truth"])
+    truth = _truth(acting["truth"], world)
     if acting["noise"] is not None:
         world = replace(world, most_noise=acting["noise"])
     if acting["policies"] or acting["expert"]:

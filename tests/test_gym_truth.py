@@ -211,7 +211,8 @@ def test_numbers_are_kept_of_an_observation_and_pictures_are_not():
     seen = {"goal": np.zeros(3, np.float32), "camera": np.zeros((4, 4, 3), np.uint8)}
     assert {name: value.tolist() for name, value in observed(seen).items()} == {"observation.goal": [0, 0, 0]}
     assert observed(3)["observation"].tolist() == 3
-    assert observed(np.zeros((4, 4, 3), np.uint8)) == {}
+    for seen in (np.zeros((4, 4, 3), np.uint8), (np.zeros(2), np.zeros(3)), "north", {"a": {"b": 1}}, ([1.0], [2.0, 3.0])):
+        assert observed(seen) == {}
 
 
 def test_a_state_is_kept_where_it_is_a_row_of_numbers():

@@ -240,9 +240,9 @@ def _part(registry: Registry, spec: Any, *arguments: Any) -> Any:
 
 
 def _shorthand(registry: Registry, name: str) -> tuple[str, dict[str, Any]]:
-    """A name and its options; `PART:ID` is a part that is told an id, such as `gym:Pendulum-v1`."""
+    """A name and its options; of truths and tasks, `NAME:ID` is one that is told an id, such as `gym:Pendulum-v1`."""
     part, colon, id = name.partition(":")
-    return (part, {"id": id}) if colon and part in registry else (name, {})
+    return (part, {"id": id}) if colon and registry in (TRUTHS, TASKS) and part in registry else (name, {})
 
 
 def _resolve(registry: Registry, spec: str | Path | Mapping) -> tuple[str, dict[str, Any]]:

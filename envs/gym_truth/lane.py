@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 
 from worldsim.envs.gym_truth.actions import ActionCode
-from worldsim.envs.gym_truth.making import rendered, unwrapped_state
+from worldsim.envs.gym_truth.making import rendered, row_of_numbers, unwrapped_state
 from worldsim.envs.gym_truth.options import GymOptions
 from worldsim.envs.gym_truth.success import Judge
 from worldsim.errors import InvalidInput
@@ -70,8 +70,7 @@ class GymLane:
 
 def observed(observation: Any) -> dict[str, np.ndarray]:
     """Numbers of an observation by name, `[N]` each: `observation`, or `observation.KEY` of a mapping. Pictures are left out."""
-    if isinstance(observation, dict):
-        rows = {f"observation.{key}": np.asarray(value) for key, value in observation.items()}
-    else:
-        rows = {"observation": np.asarray(observation)}
-    return {name: row.astype(np.float64) for name, row in rows.items() if row.ndim <= 1 and row.dtype.kind in "fiub"}
+    mapping = isinstance(observation, dict)
+    given = {f"observation.{key}": value for key, value in observation.items()} if mapping else {"observation": observation}
+    rows = {name: row_of_numbers(value) for name, value in given.items()}
+    return {name: row for name, row in rows.items() if row is not None}

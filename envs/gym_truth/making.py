@@ -123,9 +123,14 @@ def unwrapped_state(env: gymnasium.Env) -> dict[str, Any]:
     data = getattr(bare, "data", None)
     if hasattr(data, "qpos") and hasattr(data, "qvel"):
         return {"qpos": np.array(data.qpos, np.float64), "qvel": np.array(data.qvel, np.float64)}
-    state = getattr(bare, "state", None)
+    state = row_of_numbers(getattr(bare, "state", None))
+    return {} if state is None else {"state": state}
+
+
+def row_of_numbers(value: Any) -> np.ndarray | None:
+    """A copy of one number or a row of them, float64 `[N]` or `[]`; None of anything else, such as pictures."""
     try:
-        numbers = np.array(state, np.float64)
-    except (TypeError, ValueError):
-        return {}
-    return {"state": numbers} if state is not None and numbers.size and numbers.ndim <= 1 else {}
+        numbers = np.asarray(value)
+    except ValueError:  # rows of different length
+        return None
+    return numbers.astype(np.float64) if numbers.size and numbers.ndim <= 1 and numbers.dtype.kind in "fiub" else None
