@@ -27,7 +27,7 @@ from worldsim.experiments.preflight import Pace, check_room
 from worldsim.experiments.probing import probe_of, probe_setting
 from worldsim.experiments.provenance import command_of, machine, versions
 from worldsim.experiments.schema import EvaluateConfig
-from worldsim.experiments.setting import Setting, prepare
+from worldsim.experiments.setting import Setting, asked_task, prepare
 from worldsim.load import load_verifier
 from worldsim.report.probe import probe_path
 from worldsim.report.run_folder import RunFolder
@@ -149,7 +149,8 @@ def _check_executor(config: EvaluateConfig) -> None:
 
 def _settings(config: EvaluateConfig) -> dict[str, Any]:
     """How episodes are played, for playing one again. Unset keys stay away, so that an earlier session's stand."""
-    return {key: value for key, value in vars(config).items() if key not in NOT_PLAYED and value is not None}
+    played = vars(config) | {"task": asked_task(config)}  # an imagined episode is played again without the truth that names its task
+    return {key: value for key, value in played.items() if key not in NOT_PLAYED and value is not None}
 
 
 def _imagine(folder: RunFolder, setting: Setting, executor: Here, planned: list[Episode]) -> None:

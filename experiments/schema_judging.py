@@ -13,8 +13,10 @@ class EvaluateConfig(ModelKeys):
 
     world_model: str = option("drawer", "name or checkpoint of the world model to act in")
     policies: list[Any] = option([], "names, checkpoints or mappings with `name`; [] is the shipped panel")
-    task: str = option("drawer", "name or file of the task, or a folder of recordings to start from")
-    truth: str | None = option(None, "name of a true world to run beside the model, to measure the agreement")
+    task: Any = option(
+        None, "name or file of the task, a folder of recordings to start from, or gym:ENV_ID; null is that of the truth, else drawer"
+    )
+    truth: Any = option(None, "true world to run beside the model, to measure the agreement: drawer, drop, gym:ENV_ID, or a mapping")
     verifier: Any = option(None, "name, checkpoint or mapping of the judge; null takes the world model's own, else classifier")
     episodes: int = option(100, "episodes per policy, one per start of the task", least=1)
     seed: int = option(0, SEED, least=0)

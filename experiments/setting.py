@@ -26,7 +26,7 @@ from worldsim.load import (
     shipped_panel,
 )
 from worldsim.options import SamplerKeys, model_options
-from worldsim.registry import POLICIES, TRUTHS, VERIFIERS, WORLD_MODELS
+from worldsim.registry import POLICIES, TASKS, TRUTHS, VERIFIERS, WORLD_MODELS
 from worldsim.report.run_folder import PEOPLE
 from worldsim.types import Policy, Task, Truth, Verifier, WorldModel, WorldSpec
 
@@ -249,22 +249,30 @@ def _engine(config: EvaluateConfig) -> dict[str, Any]:
     return {key: getattr(config, key) for key in ("device", "compile", "channels_last")}
 
 
+def asked_task(config: EvaluateConfig) -> Any:
+    """The task that was named, else that of the truth where it has one, else the drawer; a name, path or mapping."""
+    if config.task is not None:
+        return config.task
+    return config.truth if config.truth and part_facts(TRUTHS, config.truth)["name"] in TASKS else "drawer"
+
+
 def _task(config: EvaluateConfig, camera: str | None) -> Task:
     """The task asked for; recordings are seen from the camera that the world model was trained on."""
-    task = load_task(config.task, camera)
+    task = load_task(asked_task(config), camera)
     return task if config.horizon is None else replace(task, horizon=config.horizon)
 
 
-def open_truth(name: str, task: Task, spec: WorldSpec) -> Truth:
-    """The true world of that name, at the task's first start.
+def open_truth(given: Any, task: Task, spec: WorldSpec) -> Truth:
+    """A true world by name or mapping, at the task's first start.
 
     Raises:
         InvalidInput: it cannot be placed at the task's starts, or its actions or frames are not the world model's.
         UnknownName, MissingDependency: there is none of that name, or what it needs is not installed.
     """
+    name = part_name(given)
     if task.starts[0].recording:
         raise InvalidInput(f'truth "{name}" cannot be placed at the recorded starts of task "{task.id}"; drop truth={name}')
-    truth = load_truth(name)
+    truth = load_truth(given)
     if truth.action != spec.action:
         raise InvalidInput(f'truth "{name}" takes {truth.action}, the world model {spec.action}; name the world it was learned from')
     shape = truth.reset(task.starts[:1]).shape[1:]
