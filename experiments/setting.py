@@ -19,6 +19,7 @@ from worldsim.load import (
     load_verifier,
     load_world_model,
     part_checkpoint,
+    part_config,
     part_facts,
     part_members,
     part_name,
@@ -225,11 +226,22 @@ def _engine(config: EvaluateConfig) -> dict[str, Any]:
 
 def _task(config: EvaluateConfig, camera: str | None) -> Task:
     """The task asked for; recordings are seen from the camera that the world model was trained on."""
-    asked = config.task
+    asked, name = config.task, part_facts(TRUTHS, config.truth)["name"] if config.truth else "drawer"
+    shifted = bool(config.truth) and getattr(part_config(TRUTHS, config.truth), "shifted", False)
     if asked is None:  # of a truth with a task of its own that one, as it is seen there
-        asked = config.truth if config.truth and part_facts(TRUTHS, config.truth)["name"] in TASKS else "drawer"
+        asked = (name if shifted else config.truth or name) if name in TASKS else "drawer"
     task = load_task(asked, camera)
+    task = _as_seen(task, config.truth) if shifted and not task.starts[0].recording else task
     return task if config.horizon is None else replace(task, horizon=config.horizon)
+
+
+def _as_seen(task: Task, truth: Any) -> Task:
+    """The task whose starts are pictures that a true world makes of their seeds: it looks unlike the one that they were made in."""
+    world = load_truth(truth)
+    try:
+        return replace(task, starts=tuple(replace(start, frames=world.reset([start])) for start in task.starts))
+    finally:
+        world.close()
 
 
 def open_truth(given: Any, task: Task, spec: WorldSpec) -> Truth:
