@@ -74,7 +74,7 @@ def write_suite(out: Path, name: str, suite: Suite, rows: Sequence[CaseRow], pat
     lines = {axis: reach(each, suite.axes[axis].neutral, suite.axes[axis].unit) for axis, each in by_axis.items()}
     known = [replace(row, amount=suite.axes[axis].neutral) for axis in suite.axes for row in rows[:1]]
     drawn = {axis: [*by_axis[axis], start] for axis, start in zip(suite.axes, known, strict=True)}
-    table = suite_table(f"suite {name}", rows)
+    table = suite_table(f"{name}: agreement case by case", rows)
     console = report_console()
     print_tables(console, [table])
     for axis, line in lines.items():
