@@ -55,6 +55,10 @@ def run(config: EvaluateConfig) -> Path:
     Raises:
         WorldsimError: anything about the request that cannot be met, before an episode is computed.
     """
+    if config.suite:
+        from worldsim.experiments.evaluate_suite import run as run_suite
+
+        return run_suite(config)
     shard = Shard.of(config.shard) if config.shard else WHOLE
     _check_executor(config)
     setting = prepare(config)

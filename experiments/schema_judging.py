@@ -50,6 +50,9 @@ class EvaluateConfig(ModelKeys):
     )
     retry: bool = option(default=False, meaning="play again the episodes that a broken world or an unreachable policy left unscored")
     report: bool = option(default=True, meaning="write report/index.html with figures and videos")
+    suite: str | None = option(
+        None, "several evaluations and one page of them: drawer_shifts, or a YAML file; run= is then the folder of them all"
+    )
 
 
 @dataclass
