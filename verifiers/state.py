@@ -15,6 +15,10 @@ class StateVerifier:
     """Success when the last value of `name` lies below `threshold` (metres for the drawer's opening).
 
     An episode of a world that has no such state but a rule of its own (`RULES`) is judged by that.
+
+    Attributes:
+        name: the recorded state that is looked at.
+        threshold: below this it is a success, in the state's unit.
     """
 
     name: str = "opening"

@@ -23,7 +23,11 @@ class DrawerTruth(MujocoTruth):
 @TRUTHS.register("drawer")
 @dataclass
 class DrawerTruthConfig:
-    """The MuJoCo drawer, rendered at `size` pixels."""
+    """The MuJoCo drawer.
+
+    Attributes:
+        size: pixels of a side of the picture.
+    """
 
     size: int = 64
 
