@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the table. `fix` says what to type; `state` is good, optional (absent, which is no fault), note (to be looked at) or bad."""
+    """One line of the table. `fix` says what to type; `state` is good, optional (absent, no fault), note (to be looked at) or bad."""
 
     what: str
     found: str
