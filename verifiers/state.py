@@ -17,6 +17,10 @@ class StateVerifier:
 
     An episode of a world that has no such state but a rule of its own (`RULES`) is judged by that; one that holds whether its task is done
     (the state `success`, 0 or 1) by that.
+
+    Attributes:
+        name: the recorded state that is looked at.
+        threshold: below this it is a success, in the state's unit.
     """
 
     name: str = "opening"

@@ -29,7 +29,11 @@ class DrawerTruth(MujocoTruth):
 @TRUTHS.register("drawer")
 @dataclass(frozen=True)
 class DrawerTruthConfig(Shift):
-    """The MuJoCo drawer, rendered at `size` pixels; its other options change it, see `Shift`."""
+    """The MuJoCo drawer; all options but `size` change it, see `Shift`.
+
+    Attributes:
+        size: pixels of a side of the picture.
+    """
 
     size: int = 64
 
