@@ -80,7 +80,11 @@ class GymTruthConfig(GymOptions):
 @TASKS.register("gym")
 @dataclass
 class GymTask(GymOptions):
-    """What is asked in an environment, from the first `starts` seeds of the evaluation split."""
+    """What is asked in an environment, from the first seeds of the evaluation split.
+
+    Attributes:
+        starts: how many of them.
+    """
 
     starts: int = 100
 
