@@ -12,13 +12,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 
 from worldsim.errors import WorldsimError
 
 BEGIN, END = 120, 30  # seconds that Ray has to begin and to end, on a busy machine
+TRIES = 3  # of beginning
 LONGEST = 30  # characters of the path of Ray's folder: it makes sockets deep within, whose paths the kernel limits to 107
 
 
@@ -27,20 +28,29 @@ def local_cluster(cpus: int, gpus: int) -> Iterator[str]:
     """The address of a cluster of this machine with so many CPUs and GPUs to give.
 
     Raises:
-        WorldsimError: it does not come up.
+        WorldsimError: it does not come up, `TRIES` times over: Ray gives its own processes half a minute, too little on a busy machine.
     """
-    command = [sys.executable, "-m", __name__, str(cpus), str(gpus)]
     os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=_token())  # for the keeper, and for Ray in this process, which reads it once
+    with ExitStack() as stack:
+        for _ in range(TRIES):
+            address, reason = stack.enter_context(_kept(cpus, gpus))
+            if address:
+                yield address
+                return
+        raise WorldsimError(f"Ray does not begin on this machine ({reason}); type executor=local")
+
+
+@contextmanager
+def _kept(cpus: int, gpus: int) -> Iterator[tuple[str, str]]:
+    """The address that one keeper gives, or nothing and the last line that it said."""
+    command = [sys.executable, "-m", __name__, str(cpus), str(gpus)]
     with tempfile.TemporaryFile() as said:
         keeper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True, start_new_session=True)
         try:
             address = keeper.stdout.readline().strip()
-            if not address:
-                said.seek(0)
-                lines = said.read().decode(errors="replace").split("\n")
-                reason = next((line.strip() for line in reversed(lines) if line.strip()), "it ended without a word")
-                raise WorldsimError(f"Ray does not begin on this machine ({reason}); type executor=local")
-            yield address
+            said.seek(0)
+            lines = [line for line in said.read().decode(errors="replace").splitlines() if line.strip()]
+            yield address, lines[-1].strip() if lines else "it ended without a word"
         finally:
             keeper.stdin.close()
             keeper.stdout.close()

@@ -57,7 +57,7 @@ class Crew(Here):
         size = min(self._config.batch, -(-len(left) // (EACH * self._count)))
         rounds = list(rounds_of(left, size)) if self._strict else missing_rounds(folder, planned, self._config.batch)
         if self._dispatch.hire(min(self._count, len(rounds))):
-            print(f"worldsim: {self._dispatch.workers} Ray workers, {self._threads} threads each", file=sys.stderr)
+            print(f"worldsim: Ray workers: {self._dispatch.workers}, threads of each: {self._threads}", file=sys.stderr)
         return rounds
 
     def at_once(self, world: str, rounds: Sequence[Round]) -> int:

@@ -191,6 +191,18 @@ def test_a_command_without_a_gpu_leaves_it_to_the_workers(parts, fake, monkeypat
     assert capsys.readouterr().err.count('device "cuda" is not there') == 2
 
 
+def test_scaling_is_timed_by_workers(parts, fake, capsys):
+    words = ["parts=[scaling]", "world_model=world", "policies=[a]", "task=task.h5", "verifier=judge", "episodes=4"]
+    assert cli.main(["bench", *words, "workers=[1,2]", "repeats=2"]) == 0
+    found = json.loads(Path("bench.json").read_text())["scaling"]
+    assert (found["rollouts"], found["batch"]) == (4, 1)  # a round or more for each of two workers, twice
+    assert {way: len(runs) for way, runs in found["runs"].items()} == {"local": 2, "1": 2, "2": 2}
+    assert found["rollouts_per_hour"] == {way: max(runs) for way, runs in found["runs"].items()}
+    assert found["speedup"]["1"] == 1
+    assert fake.made == 2 * (1 + 2)
+    assert "Workers of one thread each" in capsys.readouterr().out
+
+
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -25,16 +25,14 @@ def measure_scaling(config: BenchConfig) -> dict[str, Any]:
     rates: dict[str, list[float]] = {way: [] for way in ways}
     loads = []
     try:
-        for _ in range(config.repeats):
-            for way, keys in ways.items():
-                with tempfile.TemporaryDirectory(prefix="worldsim-bench-") as folder:
-                    found = evaluated(config, panel, Path(folder, "run"), batch=batch, threads=1, **keys)
-                rates[way].append(found["rollouts_per_hour"])
-                loads.append(os.getloadavg()[0])
+        for way, keys in list(ways.items()) * config.repeats:
+            with tempfile.TemporaryDirectory(prefix="worldsim-bench-") as folder:
+                found = evaluated(config, panel, Path(folder, "run"), batch=batch, threads=1, **keys)
+            rates[way].append(found["rollouts_per_hour"])
+            loads.append(os.getloadavg()[0])
     except WorldsimError as error:
-        return {"scaling_skipped": str(error)}
+        return {"scaling_skipped": str(error), "scaling_runs": rates}
     best = {way: max(each) for way, each in rates.items()}
-    first = best[str(config.workers[0])]
+    speedup = {way: rate / best[str(config.workers[0])] for way, rate in best.items()}
     about = {"cores": os.cpu_count(), "load": [min(loads), max(loads)], "rollouts": len(panel) * config.episodes, "batch": batch}
-    speedup = {way: rate / first for way, rate in best.items()}
     return {"scaling": {"rollouts_per_hour": best, "speedup": speedup, "runs": rates} | about}
