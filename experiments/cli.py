@@ -3,8 +3,7 @@
 Knows nothing of what the commands do. Each is imported only when its configuration is complete and correct, and Hydra only
 when there is one to compose, so a wrong key costs no waiting. Every argument after the verb is `key=value`; `--key value` says the same, as
 does `--key` of a key that is true or false, and a verb's leading keys may go without their names; where the last of them is
-a list it takes all words that are left. `--help`, `--cfg job` and
-`--peer NAME=FOLDER` are no keys.
+a list it takes all words that are left. `--help`, `--cfg job` and `--peer NAME=FOLDER` are no keys.
 """
 
 import os
@@ -26,6 +25,9 @@ from worldsim.experiments.schema import REQUIRED, VERBS, Verb
 from worldsim.experiments.stopping import leaving_quickly
 from worldsim.registry import did_you_mean
 from worldsim.report.printable import printable
+
+A_LIST = "; a list looks like '[a,b]', with quotes around an element that holds = or a quote"
+A_PART = "; a part with options looks like '{name: NAME, key: value}', without quotes around its keys"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -220,17 +222,15 @@ def _compose(verb: Verb, arguments: list[str]) -> tuple[dict[str, Any], str]:
 def _type_error(verb: Verb, argument: str) -> str:
     key, _, value = argument.partition("=")
     field = next(field for field in fields(verb.config) if field.name == key)
-    advice = (
-        "; a list looks like '[a,b]', with quotes around an element that holds = or a quote" if str(field.type).startswith("list") else ""
-    )
+    advice = A_LIST if str(field.type).startswith("list") else A_PART if field.type is Any else ""
     return f'{key} takes {_type_name(field)}, got "{value}"{advice} (worldsim {verb.name} --help)'
 
 
 def _type_name(field: Field) -> str:
     if field.metadata["choices"]:
         return "|".join(field.metadata["choices"]) + ("|null" if field.type == str | None else "")
-    name = field.type.__name__ if isinstance(field.type, type) and not hasattr(field.type, "__args__") else str(field.type)
-    return name.replace("typing.Any", "any").replace("None", "null")
+    plain = isinstance(field.type, type) and not hasattr(field.type, "__args__") and field.type is not Any
+    return (field.type.__name__ if plain else str(field.type)).replace("typing.Any", "name|mapping").replace("None", "null")
 
 
 def _check(verb: Verb, values: dict[str, Any], *, partial: bool) -> None:

@@ -58,6 +58,8 @@ def check(config: PosttrainConfig) -> None:
         raise InvalidInput("learn_from=own has no pairs; type learn_from=real, or feedback=simulator")
     if config.learn_from == "judged" and not config.preferences and config.num_generations < 2:
         raise InvalidInput("num_generations=1 leaves nothing to compare; type num_generations=4")
+    if config.credit == "frame" and config.mode not in ("rwr", "grpo"):
+        raise InvalidInput(f"mode={config.mode} learns from whole clips; leave credit=frame out, or type mode=rwr or mode=grpo")
     if config.mode == "grpo" and config.trainable == "encoder_head":
         raise InvalidInput("the steps of grpo were taken under what the encoder said, so its head gets no gradient; type mode=dpo")
     if not 0 <= config.quantile < 1:

@@ -67,14 +67,17 @@ def _named(feedback: Any) -> dict[str, Any]:
 def rewards_of(config: PosttrainConfig, judge: Any, sampled: Any) -> np.ndarray:
     """Rewards `[N, G]` of the candidates, NaN where the judge could not tell; measured against the simulator first, where that was asked.
 
+    With credit=frame those of each imagined frame, `[N, G, T]`.
+
     Raises:
-        InvalidInput: the judge prefers too often what the simulator does not, or could tell nothing.
+        InvalidInput: the judge prefers too often what the simulator does not, could tell nothing, or gives frames no reward.
     """
     from worldsim.posttraining.calibration import FEWEST, preference_accuracy, require
-    from worldsim.posttraining.feedback import Kept, load_feedback, table_of
+    from worldsim.posttraining.feedback import Kept, frames_of, load_feedback, table_of
 
     group = sampled.rollouts.shape[1]
-    rewards = table_of(judge.score(sampled.imagined(), sampled.references()), group)
+    given = judge.score(sampled.imagined(), sampled.references())
+    rewards = table_of(given, group)
     if np.isnan(rewards).all() and judge.name == "human":
         raise InvalidInput(f"nobody has labelled {judge.labels} yet; type: worldsim label {judge.labels}, then this command again")
     if np.isnan(rewards).all():
@@ -87,7 +90,7 @@ def rewards_of(config: PosttrainConfig, judge: Any, sampled: Any) -> np.ndarray:
             raise InvalidInput(f"{judge.name} may not train: it was measured on {pairs} pairs, expected {FEWEST}; type more contexts=")
         print(f"{judge.name} prefers what the simulator prefers in {accuracy:.2f} of {pairs} pairs")
         require(judge.name, accuracy, "preference accuracy against the simulator")
-    return rewards
+    return frames_of(given, group, sampled.given) if config.credit == "frame" else rewards
 
 
 def _people(spec: dict[str, Any], sampled: Any, path: Path) -> Any:
@@ -117,14 +120,16 @@ def single_clips(config: PosttrainConfig, world: Any, sampled: Any, rewards: np.
     clips, actions = _own_clips(sampled), np.repeat(sampled.contexts.actions, count, axis=0)
     if rewards is None:
         return _sequences(world, [clips], actions, sampled.given, torch.ones(len(clips)))
-    flat = rewards.reshape(-1)
-    told = np.isfinite(flat)
+    flat = rewards.reshape(len(clips), -1)  # [N G, 1], or [N G, T] of the imagined frames
+    told = np.isfinite(flat).all(1)
     if np.ptp(flat[told]) == 0:
-        raise InvalidInput(f"the judge gave every rollout the same reward, {flat[told][0]:g}, so nothing is trained; ask another judge")
+        raise InvalidInput(f"the judge gave every rollout the same reward, {flat[told][0, 0]:g}, so nothing is trained; ask another judge")
     if config.mode == "sft":
-        kept = told & (flat >= np.quantile(flat[told], config.quantile)) & (flat > flat[told].min())
+        clip = flat[:, 0]
+        kept = told & (clip >= np.quantile(clip[told], config.quantile)) & (clip > clip[told].min())
         return _sequences(world, [clips[kept]], actions[kept], sampled.given, torch.ones(int(kept.sum())))
     weights = reward_weights(torch.from_numpy(flat[told]).float(), config.weighting, config.temperature)
+    weights = _from_the_start(weights, sampled.given) if config.credit == "frame" else weights[:, 0]
     return _sequences(world, [clips[told]], actions[told], sampled.given, weights)
 
 
@@ -154,7 +159,7 @@ def taken_of(config: PosttrainConfig, world: Any, sampled: Any, rewards: np.ndar
     from worldsim.posttraining.objectives import group_advantages
     from worldsim.posttraining.taken import retrace
 
-    whole = np.isfinite(rewards).all(1)
+    whole = np.isfinite(rewards.reshape(len(rewards), -1)).all(1)
     advantages = group_advantages(torch.from_numpy(rewards[whole]).float(), scale_rewards=config.scale_rewards)
     if not advantages.any():
         raise InvalidInput("the judge gave all rollouts of each context the same reward, so nothing is trained; ask another judge")
@@ -166,7 +171,16 @@ def taken_of(config: PosttrainConfig, world: Any, sampled: Any, rewards: np.ndar
     latents, first = torch.cat([begin, drawn], 1), to_unit(torch.from_numpy(sampled.contexts.real[whole][:, 0])).to(begin)
     with torch.no_grad():
         told = world.network.context_for(first.repeat_interleave(count, 0), begin[:, 0])
-    return retrace(world.network, sampler, latents, actions, seeds, sampled.given, advantages.flatten().to(begin), told)
+    earned = advantages.flatten(0, 1).to(begin)
+    earned = _from_the_start(earned, sampled.given) if config.credit == "frame" else earned
+    return retrace(world.network, sampler, latents, actions, seeds, sampled.given, earned, told)
+
+
+def _from_the_start(values: Any, given: int) -> Any:
+    """Values of imagined frames `[R, T]` as those of all frames, `[R, given + T]`: frames that were given have none."""
+    import torch.nn.functional as F
+
+    return F.pad(values, (given, 0))
 
 
 def with_noise(sampler: Any) -> Any:
@@ -190,7 +204,8 @@ def _sequences(world: Any, versions: list[np.ndarray], actions: np.ndarray, give
     latents = torch.stack([_encoded(world, clips).half().cpu() for clips in versions])
     count, frames = latents.shape[1:3]
     mask = after(given, count, frames) if len(versions) == 1 else parted(*latents, given)
-    return Sequences(latents, _into(world, actions), mask, weights[:, None].expand(count, frames).clone())
+    each = weights if weights.ndim == 2 else weights[:, None].expand(count, frames)
+    return Sequences(latents, _into(world, actions), mask, each.clone())
 
 
 def _encoded(world: Any, clips: np.ndarray) -> Any:

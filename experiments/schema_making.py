@@ -176,6 +176,9 @@ class PosttrainConfig:
     scale_rewards: bool = option(default=True, meaning="grpo: divide a group's advantages by their spread")
     weighting: str = option("identity", "rwr: weights are the rewards, or exp of them", choices=("identity", "exp"))
     temperature: float = option(1.0, "rwr with weighting=exp: rewards are divided by this", least=1e-6)
+    credit: str = option(
+        "clip", "rwr, grpo: a clip's frames share its reward, or each has its own, where the judge gives one", choices=("clip", "frame")
+    )
     quantile: float = option(0.5, "share of judged pairs, or of rollouts in sft, that is left out as too close, or too bad", least=0)
     seed: int = option(0, SEED, least=0)
     threads: int = option(0, THREADS, least=0)

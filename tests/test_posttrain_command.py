@@ -57,7 +57,9 @@ def refused(capsys, words: list[str]) -> str:
         ("mode=rwr", "feedback=simulator", "weighting=exp", "temperature=0.01"),
         ("mode=dpo",),
         ("mode=dpo", "feedback=simulator", "trainable=lora", "rounds=2"),
+        ("mode=rwr", "feedback=simulator", "weighting=exp", "temperature=0.01", "credit=frame"),
         ("mode=grpo", "feedback=simulator", "beta=0.01"),
+        ("mode=grpo", "feedback=simulator", "credit=frame"),
         ("mode=grpo", "feedback=simulator", "encoder=tiny"),
         ("mode=dpo", "encoder=tiny", "trainable=encoder_head"),
     ],
@@ -101,6 +103,7 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path, parts):
     [
         (("mode=rwr",), "learns from rewards"),
         (("mode=dpo", "learn_from=own"), "has no pairs"),
+        (("mode=dpo", "feedback=simulator", "credit=frame"), "learns from whole clips"),
         (("mode=sft", "learn_from=judged"), "needs a judge"),
         (("mode=dpo", "feedback=similator"), 'did you mean "simulator"'),
         (("mode=rwr", "feedback=agreement"), "may not train before it is calibrated"),

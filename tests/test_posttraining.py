@@ -12,6 +12,7 @@ from torch import Tensor
 from worldsim.data.actions import normalise
 from worldsim.diffusion.schedule import get_schedule
 from worldsim.errors import InvalidInput, UnknownName
+from worldsim.posttraining.feedback import Reward, frames_of
 from worldsim.posttraining.objective import PostOptions, PostTraining
 from worldsim.posttraining.objectives import (
     Preference,
@@ -181,6 +182,23 @@ def test_advantages_by_hand():
     rewards = torch.tensor([[1.0, 2.0, 3.0]])
     torch.testing.assert_close(group_advantages(rewards), torch.tensor([[-1.0, 0.0, 1.0]]) / 1.0001)
     torch.testing.assert_close(group_advantages(rewards, scale_rewards=False), torch.tensor([[-1.0, 0.0, 1.0]]))
+    frames = torch.stack([rewards, 3 * rewards.flip(1)], 2)  # [1, 3, 2]: each frame among its own
+    expected = torch.stack([group_advantages(each) for each in frames.unbind(2)], 2)
+    assert torch.equal(group_advantages(frames), expected)
+
+
+def test_a_reward_that_all_frames_share_is_the_clips():
+    steps = Steps(torch.randn(4, FRAMES), torch.randn(4, FRAMES), torch.rand(4, FRAMES))
+    shared = torch.randn(4)
+    whole, dense = (grpo_loss(steps, after(2, 4, FRAMES), each, 0.2)[0] for each in (shared, shared[:, None].expand(4, FRAMES)))
+    assert whole == dense
+
+
+def test_rewards_of_frames_are_those_of_the_imagined_ones():
+    rewards = [Reward(-1.0, (0.0, -1.0, -2.0)), Reward(-2.0, (0.0, -2.0, -4.0))]
+    assert frames_of(rewards, 2, given=2).tolist() == [[[-1.0, -2.0], [-2.0, -4.0]]]
+    with pytest.raises(InvalidInput, match="type credit=clip"):
+        frames_of([*rewards, Reward(1.0)], 3, given=2)
 
 
 def test_the_ratio_is_clipped_on_the_side_that_gains():

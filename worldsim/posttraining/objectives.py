@@ -55,7 +55,7 @@ def sft_loss(errors: Tensor, mask: Tensor) -> Tensor:
 
 def rwr_loss(errors: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
     """Reward-weighted regression: the mean of w E, with a weight per clip `[B]` or per frame `[B, T]` (forward-KL projection)."""
-    return clip_error(errors * (weights if weights.ndim == 2 else weights[:, None]), mask).mean()
+    return clip_error(errors * _by_frame(weights), mask).mean()
 
 
 def reward_weights(rewards: Tensor, weighting: str, temperature: float) -> Tensor:
@@ -95,18 +95,28 @@ def dpo_loss(errors: Preference, mask: Tensor, beta: float, lambda_sft: float = 
 
 
 def group_advantages(rewards: Tensor, *, scale_rewards: bool = True) -> Tensor:
-    """Rewards `[N, G]` of G rollouts of a context each, less their mean, over their spread if scaled; exactly 0 where all are equal."""
+    """Rewards of G rollouts of a context each, less their mean, over their spread if scaled; exactly 0 where all are equal.
+
+    `[N, G]`, of clips; or `[N, G, T]`, where each frame is compared with the same frame of the other rollouts.
+    """
     centred = rewards - rewards.mean(1, keepdim=True)
     centred = torch.where((rewards == rewards[:, :1]).all(1, keepdim=True), torch.zeros_like(centred), centred)
     return centred / (rewards.std(1, keepdim=True) + LEAST_SPREAD) if scale_rewards else centred
 
 
+def _by_frame(values: Tensor) -> Tensor:
+    """One value per clip `[B]` as `[B, 1]`; per frame `[B, T]` as it is."""
+    return values if values.ndim == 2 else values[:, None]
+
+
 def grpo_loss(steps: Steps, mask: Tensor, advantages: Tensor, epsilon: float, beta: float = 0.0) -> tuple[Tensor, dict[str, Tensor]]:
-    """-min(rho A, clip(rho, 1 - epsilon, 1 + epsilon) A) + beta KL over the frames that count; advantages `[B]`. And what is logged.
+    """-min(rho A, clip(rho, 1 - epsilon, 1 + epsilon) A) + beta KL over the frames that count; and what is logged.
+
+    Advantages are of clips `[B]` or of frames `[B, T]`.
 
     rho = exp(log p - log p_old), log p a mean over a frame's numbers as in Flow-GRPO (arXiv 2505.05470), so that it stays near 1.
     """
-    ratio, advantage = (steps.log_probability - steps.old_log_probability).exp(), advantages[:, None]
+    ratio, advantage = (steps.log_probability - steps.old_log_probability).exp(), _by_frame(advantages)
     clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
     gain = torch.minimum(ratio * advantage, clipped * advantage)
     loss = (-clip_error(gain, mask) + beta * clip_error(steps.kl, mask)).mean()

@@ -33,7 +33,7 @@ class Taken:
         path: the noisy frames before each step and after the last, `[K + 1, R, L, h, w, C]`.
         actions: normalised, into each frame, `[R, L, A]`.
         mask: the frames that were drawn, bool `[R, L]`.
-        advantages: `[R]`.
+        advantages: of each rollout `[R]`, or of its frames `[R, L]`.
         context: what the network was told of each rollout's first frame, rows `[R, ...]`.
     """
 
@@ -92,7 +92,7 @@ def retrace(
         actions: normalised, into each frame, `[R, L, A]`.
         seeds: of each rollout.
         given: frames that were given.
-        advantages: `[R]`.
+        advantages: `[R]` or `[R, L]`.
         context: what it was told of each rollout's first frame, rows `[R, ...]`.
     """
     schedule, (count, frames) = get_schedule(sampler.schedule), latents.shape[:2]

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from worldsim.posttraining.feedback import agreement, chamfer, inverse_dynamics, side_by_side, simulator  # noqa: F401
-from worldsim.posttraining.feedback.reward import FEEDBACK, Feedback, Kept, Reward, checked, prompt_of, table_of
+from worldsim.posttraining.feedback.reward import FEEDBACK, Feedback, Kept, Reward, checked, frames_of, prompt_of, table_of
 
-__all__ = ["FEEDBACK", "Feedback", "Kept", "Reward", "checked", "load_feedback", "prompt_of", "table_of"]
+__all__ = ["FEEDBACK", "Feedback", "Kept", "Reward", "checked", "frames_of", "load_feedback", "prompt_of", "table_of"]
 
 
 def load_feedback(spec: Any) -> Feedback:

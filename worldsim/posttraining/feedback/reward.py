@@ -116,3 +116,15 @@ def checked(judge: str, rewards: Sequence[Reward]) -> list[Reward]:
 def table_of(rewards: Sequence[Reward], group: int) -> np.ndarray:
     """Clip rewards as `[N, G]`, NaN for "could not tell"."""
     return np.array([math.nan if reward.clip is None else reward.clip for reward in rewards]).reshape(-1, group)
+
+
+def frames_of(rewards: Sequence[Reward], group: int, given: int) -> np.ndarray:
+    """Rewards of the imagined frames as `[N, G, L - given]`, of a judge that gives them to every frame after the first.
+
+    Raises:
+        InvalidInput: it judges clips as a whole, or could not tell of some.
+    """
+    if any(reward.frames is None for reward in rewards):
+        raise InvalidInput("this judge gives no reward to single frames; type credit=clip, or feedback=simulator")
+    table = np.array([reward.frames for reward in rewards])[:, given - 1 :]
+    return table.reshape(-1, group, table.shape[1])
