@@ -10,6 +10,7 @@ import io
 import itertools
 import re
 import subprocess
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from worldsim.data.real_results import read_real_results
 from worldsim.errors import WorldsimError
 from worldsim.experiments import cli
 from worldsim.experiments.schema import VERBS
+from worldsim.registry import VERIFIERS, WORLD_MODELS
 from worldsim.report.checklist import ITEMS
 from worldsim.report.stated import read_stated
 
@@ -39,19 +41,23 @@ NOT_CHECKED = {  # a text block by the beginning of its first line, and why
     ("docs/replay.md", "episode     0a5d67c5ac1293e6"): "needs the run of the block before; tests/test_replay_episode.py has its twin",
     ("docs/report.md", "report/index.html"): "names of files; tests/test_report.py looks for them",
     ("docs/runs.md", "RUN/config.yaml"): "names of files; tests/test_runs.py looks for them",
+    ("docs/tutorial-rank.md", "policy     success     95% interval"): "rates of a longer run; tests/test_tutorials.py plays it small",
+    ("docs/tutorial-verifier.md", "policy                   cream (own)"): "of the same run",
+    ("docs/tutorial-verifier.md", "true positive rate"): "of the same run",
     ("docs/statistics.md", "Prediction-powered: 2000 panels"): "a simulation of an hour",
 }
 STATED = {("docs/report.md", "rubric: the drawer is shut within 2 cm when the episode ends")}  # yaml blocks that are a checklist.yaml
-LANGUAGES = ("", "bash", "python", "csv", "yaml", "text")
+LANGUAGES = ("", "bash", "python", "csv", "yaml", "toml", "text")
 RUN_AS_THEY_STAND = ("worldsim compare --real list", *OUTPUT_OF.values())
 PLACEHOLDERS = re.compile(r"\b[A-Z]{2,}\b|\.\.\.")  # as in `worldsim score RUN`
 OUR_PROGRAMS = {"make", "python", "worldsim", "pip", "git", "docker", "ray", "sbatch", "torchrun"}
 
 
 def made_by(page: str) -> set[str]:
-    """Words that stand for what a command of the page writes: the values of out= and run=."""
+    """Words that stand for what the page makes: the values of out= and run=, and names that its Python registers."""
     words = [word for command in COMMANDS if command.page == page for word in command.words]
-    return {word.partition("=")[2] for word in words if word.startswith(("out=", "run="))}
+    registered = re.findall(r"\.register\(\"([\w-]+)\"\)", "".join(block.text for block in blocks_of(page) if block.language == "python"))
+    return {word.partition("=")[2] for word in words if word.startswith(("out=", "run="))} | set(registered)
 
 
 def typed(wanted: Callable[[Command], bool]) -> pytest.MarkDecorator:
@@ -105,6 +111,14 @@ def test_python_blocks_run_and_print_what_they_say(name: str, tmp_path: Path, mo
             with contextlib.redirect_stdout(printed):
                 exec(compile(block.text, f"{name}, block {block.number}", "exec"), scope)
             assert_said(block, printed.getvalue().splitlines())
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the Python of a page registers is forgotten after its test."""
+    for registry in (WORLD_MODELS, VERIFIERS):
+        registry.names()
+        monkeypatch.setattr(registry, "_parts", dict(registry._parts))
 
 
 def assert_said(block: Block, printed: list[str]) -> None:
@@ -209,6 +223,14 @@ def test_a_yaml_block_is_one_that_is_read(tmp_path: Path) -> None:
 def test_a_table_of_real_results_is_read(block: Block, tmp_path: Path) -> None:
     (tmp_path / "real.csv").write_text(block.text, encoding="utf-8")
     assert read_real_results(tmp_path / "real.csv")
+
+
+def test_a_toml_block_announces_a_module_as_a_plugin() -> None:
+    found = [block for block in BLOCKS if block.language == "toml"]
+    for block in found:
+        (module,) = tomllib.loads(block.text)["project"]["entry-points"]["worldsim.plugins"].values()
+        assert f"`judges/{module}.py`" in (ROOT / block.page).read_text(encoding="utf-8")
+    assert found
 
 
 def test_every_verb_is_in_a_block_of_the_readme() -> None:
