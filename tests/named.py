@@ -68,11 +68,15 @@ def _is_known(verb: str, key: str, value: Any, made: Collection[str]) -> bool:
 def _is_part(registry: Registry, spec: Any, made: Collection[str]) -> bool:
     """Whether a name, or a mapping with `name`, is a part; the parts it is made of and its adapters are looked at too."""
     if not isinstance(spec, Mapping):
-        return spec in registry or spec in made or _is_path(spec) or spec in shipped_names(KINDS.get(registry.kind, "none"))
+        named = spec.partition(":")[0] if registry in (TRUTHS, TASKS) else spec  # gym:ENV_ID
+        return named in registry or spec in made or _is_path(spec) or spec in shipped_names(KINDS.get(registry.kind, "none"))
     options = {key: value for key, value in spec.items() if key not in ("name", "as", "adapters")}
     if spec["name"] in registry:
         registry.config(spec["name"], options)  # refuses an option that the part lacks
-    members = [(registry, each) for each in options.get("of", [])] + [(ADAPTERS, each) for each in spec.get("adapters", [])]
+    of = options.get("of", [])
+    members = [(registry, each) for each in (of if isinstance(of, list) else [of])] + [
+        (ADAPTERS, each) for each in spec.get("adapters", [])
+    ]
     return all(_is_part(kind, each, made) for kind, each in [(registry, spec["name"]), *members])
 
 

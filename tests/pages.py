@@ -52,7 +52,7 @@ BLOCKS = [block for name in NAMES for block in blocks_of(name)]
 def commands_of(block: Block) -> list[Command]:
     r"""The lines of a block of commands; a line that ends in \ goes on in the next one."""
     lines = [re.split(r"(?:^|\s+)#(?:\s|$)", line)[0].strip() for line in block.text.replace("\\\n", " ").splitlines()]
-    return [Command(block.page, line) for line in lines if line]
+    return [Command(block.page, line) for line in lines if line and not line.startswith("#")]  # what #! and #SBATCH say is for others
 
 
 COMMANDS = [command for block in BLOCKS if block.language in ("", "bash") for command in commands_of(block)]

@@ -22,7 +22,9 @@ from pages import BLOCKS, COMMANDS, NAMES, ROOT, Block, Command, blocks_of, spok
 from worldsim.data.real_results import read_real_results
 from worldsim.errors import WorldsimError
 from worldsim.experiments import cli
+from worldsim.experiments.presets import load_preset
 from worldsim.experiments.schema import VERBS
+from worldsim.experiments.suites import Suite, cases_of
 from worldsim.registry import VERIFIERS, WORLD_MODELS
 from worldsim.report.checklist import ITEMS
 from worldsim.report.stated import read_stated
@@ -37,6 +39,7 @@ NOT_CHECKED = {  # a text block by the beginning of its first line, and why
     ("README.md", "worldsim/types.py"): "the tree: tests/test_tree.py",
     ("CONTRIBUTING.md", "5  experiments/"): "the floors: tests/test_tree.py",
     ("docs/compare.md", "worldsim: recipes differ"): "needs a run of 100 episodes; tests/test_compare.py has its twin",
+    ("docs/any-environment.md", "from stable_baselines3 import SAC"): "trains for a minute; tests/test_gym_truth.py acts with such a file",
     ("docs/physics.md", "colour: 762 frames/s"): "times of one machine",
     ("docs/replay.md", "episode     0a5d67c5ac1293e6"): "needs the run of the block before; tests/test_replay_episode.py has its twin",
     ("docs/report.md", "report/index.html"): "names of files; tests/test_report.py looks for them",
@@ -46,6 +49,7 @@ NOT_CHECKED = {  # a text block by the beginning of its first line, and why
     ("docs/tutorial-verifier.md", "true positive rate"): "of the same run",
     ("docs/statistics.md", "Prediction-powered: 2000 panels"): "a simulation of an hour",
 }
+SUITES = {("docs/suites.md", "about: Does the ranking survive a darker room, or twice the steps?")}  # yaml blocks that are a suite
 STATED = {("docs/report.md", "rubric: the drawer is shut within 2 cm when the episode ends")}  # yaml blocks that are a checklist.yaml
 LANGUAGES = ("", "bash", "python", "csv", "yaml", "toml", "text")
 RUN_AS_THEY_STAND = ("worldsim compare --real list", *OUTPUT_OF.values())
@@ -56,7 +60,9 @@ OUR_PROGRAMS = {"make", "python", "worldsim", "pip", "git", "docker", "ray", "sb
 def made_by(page: str) -> set[str]:
     """Words that stand for what the page makes: the values of out= and run=, and names that its Python registers."""
     words = [word for command in COMMANDS if command.page == page for word in command.words]
-    registered = re.findall(r"\.register\(\"([\w-]+)\"\)", "".join(block.text for block in blocks_of(page) if block.language == "python"))
+    registered = re.findall(
+        r"\.register\(\"([\w-]+)\"\)", "".join(block.text for block in BLOCKS if (block.page, block.language) == (page, "python"))
+    )
     return {word.partition("=")[2] for word in words if word.startswith(("out=", "run="))} | set(registered)
 
 
@@ -213,8 +219,12 @@ def _lines(text: str) -> list[str]:
 
 def test_a_yaml_block_is_one_that_is_read(tmp_path: Path) -> None:
     found = [block for block in BLOCKS if block.language == "yaml"]
-    assert {(block.page, block.first) for block in found} == STATED
+    assert {(block.page, block.first) for block in found} == STATED | SUITES
     for block in found:
+        if (block.page, block.first) in SUITES:
+            (tmp_path / "suite.yaml").write_text(block.text, encoding="utf-8")
+            assert len(list(cases_of(load_preset("suite", str(tmp_path / "suite.yaml"), Suite)))) == 5
+            continue
         (tmp_path / "checklist.yaml").write_text(block.text, encoding="utf-8")
         assert len(read_stated(SimpleNamespace(path=tmp_path), [key for key, *_ in ITEMS])) == len(block.text.splitlines())
 
