@@ -12,8 +12,8 @@ from worldsim.experiments.recordings import read_split, recordings_folder
 from worldsim.experiments.schema import TrustConfig
 from worldsim.experiments.setting import check_verifier_frames, chosen_verifier
 from worldsim.load import load_verifier
-from worldsim.trust import SIGNALS, Measuring, apart, rollout_values
-from worldsim.types import Trajectory, WorldModel
+from worldsim.trust import SIGNALS, Measuring, apart, rollout_values, unsureness
+from worldsim.types import Trajectory, Verdict, WorldModel
 
 SPLIT = "validation"
 
@@ -48,12 +48,21 @@ def doubted(config: TrustConfig, model: WorldModel, model_config: dict[str, Any]
     imagined = [_rollout(model, each, config.seed + row) for row, each in enumerate(predictions)]
     errors = np.array([apart(i.frames[1:], r.frames[1:]).mean() for i, r in zip(imagined, recorded, strict=True)])
     judge = None if config.verifier == "none" else chosen_verifier(config.verifier, model_config)
-    wrong, known = _wrong(config, model, judge, recorded, imagined, errors)
+    said = [Verdict(None)] * len(imagined) if judge is None else _said(model, judge, imagined)
+    wrong, known = _wrong(config, recorded, None if judge is None else said, errors)
+    rows = np.flatnonzero(known)
     how = Measuring(config.every, config.draws, config.noise_level, reader)
-    names = [name for name in SIGNALS if config.signal in (None, name) and _measurable(name, model, reader)]
-    chosen = [imagined[row] for row in np.flatnonzero(known)]
-    signals = rollout_values(model, chosen, how, names, config.over, config.batch)
+    able = {"denoising": hasattr(model, "denoiser"), "inverse_dynamics": reader is not None, "judge": judge is not None}
+    names = [name for name in SIGNALS if config.signal in (None, name) and able.get(name, True)]
+    of_frames = [name for name in names if name != "judge"]
+    signals = rollout_values(model, [imagined[row] for row in rows], how, of_frames, config.over, config.batch) if of_frames else {}
+    signals |= {"judge": np.array([unsureness(said[row]) for row in rows])} if "judge" in names else {}
     return Doubted(signals, errors[known], wrong[known], int((~known).sum()), judge)
+
+
+def _said(model: WorldModel, judge: Any, imagined: list[Trajectory]) -> list[Verdict]:
+    check_verifier_frames(judge, model.spec)
+    return load_verifier(judge).judge(imagined)
 
 
 def _rollout(model: WorldModel, made: Prediction, seed: int) -> Trajectory:
@@ -63,21 +72,15 @@ def _rollout(model: WorldModel, made: Prediction, seed: int) -> Trajectory:
     return Trajectory(made.recorded.task_id, made.frames, actions, seed)
 
 
-def _measurable(name: str, model: WorldModel, reader: Any) -> bool:
-    return {"inverse_dynamics": reader is not None, "denoising": hasattr(model, "denoiser")}.get(name, True)
-
-
 def _wrong(
-    config: TrustConfig, model: WorldModel, judge: Any, recorded: list[Trajectory], imagined: list[Trajectory], errors: np.ndarray
+    config: TrustConfig, recorded: list[Trajectory], said: list[Verdict] | None, errors: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """What is wrong, and of which rollouts that is known; bool `[N]` each."""
     far = errors > (np.inf if config.tolerance is None else config.tolerance)
-    if judge is None:
+    if said is None:
         return far, np.ones_like(far)
-    check_verifier_frames(judge, model.spec)
     truth = [verdict.success for verdict in load_verifier("state").judge(recorded)]
     if None in truth:
         raise InvalidInput(f"{config.data} has no true states, so no verdict can be called wrong; type verifier=none tolerance=4")
-    said = [verdict.success for verdict in load_verifier(judge).judge(imagined)]
-    known = np.array([None not in each for each in zip(truth, said, strict=True)])
-    return far | np.array([t != s for t, s in zip(truth, said, strict=True)]), known
+    ends = list(zip(truth, (verdict.success for verdict in said), strict=True))
+    return far | np.array([true != imagined for true, imagined in ends]), np.array([None not in each for each in ends])

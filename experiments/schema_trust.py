@@ -19,7 +19,7 @@ class TrustConfig(ModelKeys):
     signal: str | None = option(
         None,
         "what is gated by; null measures all, takes the one that tells best on half of the recordings, and calibrates it on the others",
-        choices=("seeds", "denoising", "inverse_dynamics"),
+        choices=("seeds", "denoising", "inverse_dynamics", "judge"),
     )
     over: str = option("mean", "what of its steps counts for a rollout", choices=("mean", "max"))
     target: float = option(0.05, "share of the rollouts let through that may be wrong", least=0)

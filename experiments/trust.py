@@ -81,6 +81,8 @@ def _reader(config: TrustConfig) -> Any:
     """The network that reads actions: the given one, or one trained beside `out`; None, and a line, where neither can be had."""
     from worldsim.posttraining.feedback import load_feedback
 
+    if config.signal not in (None, "inverse_dynamics"):
+        return None
     if config.reader is None and not _trains_reader(config):
         print(UNREAD)
         return None
@@ -94,7 +96,7 @@ def _reader(config: TrustConfig) -> Any:
 
 
 def _trains_reader(config: TrustConfig) -> bool:
-    return bool(config.out) and (recordings_folder(config.data) / "train").is_dir() and config.signal in (None, "inverse_dynamics")
+    return bool(config.out) and (recordings_folder(config.data) / "train").is_dir()
 
 
 def _trained(config: TrustConfig) -> Path:

@@ -250,6 +250,20 @@ def test_only_imagined_rollouts_beyond_the_limit_are_withheld(inside, tmp_path):
     assert told[1].reason == f"seeds {told[1].details['gate']['value']:.3g} above the calibrated 5"
 
 
+def test_a_gate_of_the_judges_own_doubt_asks_no_world_model_and_belongs_to_that_judge(inside, tmp_path):
+    assert trust("signal=judge", "out=own.json") == 0
+    told = load_verifier({"name": "gated", "of": "judge", "gate": "own.json", "world_model": "nowhere"}).judge([imagined()])
+    assert told[0].details["gate"]["value"] <= 0.5
+    with pytest.raises(InvalidInput, match="calibrated with judge judge, not with this recorded"):
+        load_verifier({"name": "gated", "of": "recorded", "gate": "own.json"})
+    gate = replace(read_gate("own.json"), limit=0.25)
+    said = Gated(Fixed(), gate, None, Measuring()).judge(
+        [replace(imagined(), metadata={"score": score}) for score in (0.1, 0.6, 0.75, None)]
+    )
+    assert [each.score for each in said] == [0.1, None, 0.75, None]
+    assert [each.details["gate"]["value"] for each in said] == pytest.approx([0.1, 0.4, 0.25, 0.5])
+
+
 def test_agreement_with_and_without_the_gate_by_hand(tmp_path):
     """Of four policies the gate withholds exactly the three starts that end otherwise than in truth: then all agree."""
     with RunFolder.open(tmp_path / "run", CONFIG) as run:

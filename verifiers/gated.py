@@ -13,7 +13,7 @@ from worldsim.errors import InvalidInput
 from worldsim.load import load_verifier, load_world_model, part_facts, part_name
 from worldsim.registry import VERIFIERS
 from worldsim.report.run_folder import RunFolder
-from worldsim.trust import Gate, Measuring, read_gate, rollout_values
+from worldsim.trust import Gate, Measuring, read_gate, rollout_values, unsureness
 from worldsim.types import Trajectory, Verdict, Verifier, WorldModel
 
 
@@ -24,7 +24,7 @@ class Gated:
     so that results with and without the gate can be had from one file of verdicts.
     """
 
-    def __init__(self, judge: Verifier, gate: Gate, model: WorldModel, how: Measuring) -> None:
+    def __init__(self, judge: Verifier, gate: Gate, model: WorldModel | None, how: Measuring) -> None:
         self._judge, self._gate, self._model, self._how = judge, gate, model, how
         self.revisable = getattr(judge, "revisable", False)
 
@@ -32,11 +32,16 @@ class Gated:
         """One verdict each; `details["gate"]` has signal, value, limit and, where it was withheld, what the judge said."""
         verdicts = self._judge.judge(trajectories)
         imagined = [row for row, each in enumerate(trajectories) if not _true(each)]
-        gate, chosen = self._gate, [trajectories[row] for row in imagined]
-        values = rollout_values(self._model, chosen, self._how, [gate.signal], gate.over)[gate.signal]
-        for row, value in zip(imagined, values.tolist(), strict=True):
+        values = self._values([trajectories[row] for row in imagined], [verdicts[row] for row in imagined])
+        for row, value in zip(imagined, values, strict=True):
             verdicts[row] = self._gated(verdicts[row], value)
         return verdicts
+
+    def _values(self, imagined: Sequence[Trajectory], said: Sequence[Verdict]) -> list[float]:
+        name = self._gate.signal
+        if name == "judge":
+            return [unsureness(verdict) for verdict in said]
+        return rollout_values(self._model, imagined, self._how, [name], self._gate.over)[name].tolist()
 
     def _gated(self, said: Verdict, value: float) -> Verdict:
         gate = self._gate
@@ -104,19 +109,24 @@ class GatedConfig:
         """Load the judge, and the world model that the gate was calibrated for.
 
         Raises:
-            InvalidInput: another world model lies there now, or another reader of actions.
+            InvalidInput: another judge, or another world model or reader of actions than there was.
             DamagedFile: there is no sound gate.
         """
         gate = read_gate(self.gate)
-        model = load_world_model(self.world_model or gate.load, device=self.device, **gate.options)
-        found = getattr(model, "card", {}).get("sha256")
-        if found != gate.world_model.get("sha256"):
-            raise InvalidInput(
-                f"{self.gate} was calibrated for world model {gate.world_model.get('sha256')}, {self.world_model or gate.load} is {found}; "
-                "name the right one: world_model: FOLDER"
-            )
+        gate.refuse_other_judge(part_facts(VERIFIERS, self.of) | {"name": part_name(self.of)})
+        model = None if gate.signal == "judge" else self._model(gate)
         how = Measuring(gate.every, gate.draws, gate.noise_level, self._reader(gate))
         return Gated(load_verifier(self.of, run), gate, model, how)
+
+    def _model(self, gate: Gate) -> WorldModel:
+        place = self.world_model or gate.load
+        model = load_world_model(place, device=self.device, **gate.options)
+        found, expected = getattr(model, "card", {}).get("sha256"), gate.world_model.get("sha256")
+        if found != expected:
+            raise InvalidInput(
+                f"{self.gate} was calibrated for world model {expected}, {place} is {found}; name the right one: world_model: FOLDER"
+            )
+        return model
 
     def _reader(self, gate: Gate) -> Any:
         if gate.reader is None:

@@ -2,7 +2,7 @@
 
 from worldsim.trust.gate import Gate, read_gate, write_gate
 from worldsim.trust.reseeded import apart, reseeded
-from worldsim.trust.signals import SIGNALS, SUMMARIES, Measuring, measure, rollout_values
+from worldsim.trust.signals import SIGNALS, SUMMARIES, Measuring, measure, rollout_values, unsureness
 
 __all__ = [
     "SIGNALS",
@@ -14,5 +14,6 @@ __all__ = [
     "read_gate",
     "reseeded",
     "rollout_values",
+    "unsureness",
     "write_gate",
 ]

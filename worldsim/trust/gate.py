@@ -14,6 +14,7 @@ from worldsim.errors import DamagedFile, InvalidInput
 from worldsim.trust.signals import SIGNALS, SUMMARIES
 
 VERSION = 1
+CALLED = ("name", "kind")  # how a judge is called, which does not change what it says
 AGAIN = "calibrate it again: worldsim trust"
 ROUNDING = ("precision", "determinism", "threads", "device", "compile", "channels_last")  # what changes frames in their last bits only
 
@@ -69,6 +70,16 @@ class Gate:
         for key in sorted({*self.sampler, *sampler} - set(ROUNDING)):
             if self.sampler.get(key) != sampler.get(key):
                 raise InvalidInput(f"the gate was calibrated with {key}={self.sampler.get(key)}, not {key}={sampler.get(key)}; {AGAIN}")
+
+    def refuse_other_judge(self, judge: Mapping[str, Any]) -> None:
+        """Nothing, where the gate was calibrated with this judge, or by frames alone.
+
+        Raises:
+            InvalidInput: it was calibrated with another.
+        """
+        mine, theirs = ({key: value for key, value in (each or {}).items() if key not in CALLED} for each in (self.judge, judge))
+        if self.judge is not None and mine != theirs:
+            raise InvalidInput(f"the gate was calibrated with judge {self.judge.get('name')}, not with this {judge.get('name')}; {AGAIN}")
 
 
 def write_gate(path: str | Path, gate: Gate) -> None:

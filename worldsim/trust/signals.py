@@ -7,6 +7,8 @@ nor on the order.
 seeds             grey levels by which the same step, imagined again with other noise, differs from the stored frame
 denoising         grey levels by which the stored frame differs from what the network makes of it under noise
 inverse_dynamics  how far the action that a network reads off two neighbouring frames is from the given one, as a share of its range
+
+A fourth one, "judge", is none of the world model's: how near the judge's score comes to the line between success and failure.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from worldsim.trust.reseeded import apart, reseeded
-from worldsim.types import State, Trajectory, WorldModel
+from worldsim.types import State, Trajectory, Verdict, WorldModel
 
-SIGNALS = ("seeds", "denoising", "inverse_dynamics")
+SIGNALS = ("seeds", "denoising", "inverse_dynamics", "judge")
 SUMMARIES: dict[str, Callable[[np.ndarray], float]] = {"mean": np.mean, "max": np.max}
 
 
@@ -37,6 +39,11 @@ class Measuring:
     draws: int = 1
     level: float = 0.5
     reader: Any = None
+
+
+def unsureness(verdict: Verdict) -> float:
+    """The signal "judge": 0 for a score of 0 or 1, up to one half for a score of one half, or none."""
+    return 0.5 if verdict.score is None else 0.5 - abs(verdict.score - 0.5)
 
 
 def measure(model: WorldModel, episodes: Sequence[Trajectory], how: Measuring, names: Sequence[str]) -> list[dict[str, np.ndarray]]:
