@@ -66,6 +66,7 @@ def keep(cpus: int, gpus: int) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(BEGIN)  # ends this process, and by that all of Ray, if it does not come up
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray would have its workers step back behind all else on this machine
     import ray
 
     with tempfile.TemporaryDirectory(prefix="worldsim-ray-", dir=_short(tempfile.gettempdir()), ignore_cleanup_errors=True) as folder:
