@@ -7,7 +7,7 @@ model, never through a video file.
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from worldsim.data.cameras import camera_of
 from worldsim.data.splits import split_folder
 from worldsim.errors import InvalidInput
 from worldsim.experiments.continuations import continue_jointly, continue_stepwise
+from worldsim.experiments.counterfactual import Counterfactual
 from worldsim.experiments.presets import load_preset
 from worldsim.experiments.published_clips import published_clips
 from worldsim.experiments.schema import EvaluateVideoConfig
@@ -36,6 +37,18 @@ class Outcome:
     shown: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
 
 
+class Predicted(NamedTuple):
+    """A batch of recorded clips and their frames; what the model makes of them; and, where asked for, of other actions.
+
+    Frames are uint8 `[B, T, H, W, 3]` and begin with the given ones; `other_actions` is float32 `[B, T - 1, A]`.
+    """
+
+    recorded: list[Trajectory]
+    truth: np.ndarray
+    made: np.ndarray
+    otherwise: tuple[np.ndarray, np.ndarray] | None = None  # the other actions, the model's frames under them
+
+
 def run(config: EvaluateVideoConfig) -> dict[str, Any]:
     """Predict the protocol's clips, print the metrics, and write numbers, clip list and pictures to `config.out`. Returns the numbers.
 
@@ -47,6 +60,8 @@ def run(config: EvaluateVideoConfig) -> dict[str, Any]:
 
     from worldsim.experiments.video_results import physics_table, quality_table, remarks, write_quality
 
+    if config.shuffle_actions and config.counterfactual:
+        raise InvalidInput("shuffle_actions=true and counterfactual=true are two questions; ask one at a time")
     use_torch(config.threads, config.device)
     facts, model_config = world_model_facts(config.world_model)
     protocol = chosen_protocol(config)
@@ -139,13 +154,17 @@ def _measure(config: EvaluateVideoConfig, protocol: Protocol, networks: dict[str
 
     scores, shown, model = VideoScores(protocol, networks, config.device), [], open_model(config)
     physics = PhysicsScores(protocol.physics, protocol.given, model.spec.fps, _look(config, model))
+    gap = Counterfactual(protocol.physics.truth, protocol.given) if config.counterfactual else None
     with tqdm(total=len(clips.clips), desc="evaluate-video", unit="clip") as bar:
-        for recorded, truth, made in _predictions(config, protocol, model, clips):
-            scores.add(truth, made)
-            physics.add(recorded, truth, made)
-            shown += list(zip(truth, made, strict=True))[: SHOWN - len(shown)]
-            bar.update(len(truth))
-    return Outcome(scores.summary(config.seed), physics.summary(config.seed), physics.left_out, shown)
+        for batch in _predictions(config, protocol, model, clips):
+            scores.add(batch.truth, batch.made)
+            physics.add(batch.recorded, batch.truth, batch.made)
+            if gap and batch.otherwise:
+                gap.add(batch.recorded, batch.made, *batch.otherwise)
+            shown += list(zip(batch.truth, batch.made, strict=True))[: SHOWN - len(shown)]
+            bar.update(len(batch.truth))
+    moved = physics.summary(config.seed) | ({"counterfactual_gap": gap.summary(config.seed)} if gap else {})
+    return Outcome(scores.summary(config.seed), moved, physics.left_out, shown)
 
 
 def _look(config: EvaluateVideoConfig, model: WorldModel) -> Any:
@@ -163,10 +182,8 @@ def _look(config: EvaluateVideoConfig, model: WorldModel) -> Any:
     return by_heads(model) if getattr(getattr(model, "network", None), "heads", None) is not None else None
 
 
-def _predictions(
-    config: EvaluateVideoConfig, protocol: Protocol, model: WorldModel, clips: ClipList
-) -> Iterator[tuple[list[Trajectory], np.ndarray, np.ndarray]]:
-    """Recorded clips, their frames and the model's, uint8 `[B, T, H, W, 3]`, batch by batch; both begin with the given frames."""
+def _predictions(config: EvaluateVideoConfig, protocol: Protocol, model: WorldModel, clips: ClipList) -> Iterator[Predicted]:
+    """What is scored, batch by batch. Another clip's actions are those of the one after it, from where prediction begins."""
     folder, given = split_folder(config.data, "validation"), protocol.given
     camera = camera_of(world_model_facts(config.world_model)[1])
     proceed = {"ar": continue_stepwise, "nar": continue_jointly}[protocol.mode]
@@ -174,11 +191,20 @@ def _predictions(
         chosen = clips.clips[begin : begin + config.batch]
         recorded = read_batch(folder, chosen, protocol.length, camera)
         truth, actions = np.stack([each.frames for each in recorded]), _actions(recorded)
-        before, ahead = actions[:, : given - 1], actions[:, given - 1 :]
+        seeds = [clip.draw_seed(config.seed) for clip in chosen]
+
+        def made(under: np.ndarray, truth: np.ndarray = truth, seeds: list[int] = seeds) -> np.ndarray:
+            frames = proceed(model, truth[:, :given], under[:, given - 1 :], seeds, under[:, : given - 1])
+            return np.concatenate([truth[:, :given], frames], axis=1)
+
+        others = None
+        if config.shuffle_actions or config.counterfactual:
+            others = _actions(read_batch(folder, _next_ones(clips, begin, len(chosen)), protocol.length, camera))
+            others = np.concatenate([actions[:, : given - 1], others[:, given - 1 :]], axis=1)
         if config.shuffle_actions:
-            ahead = _actions(read_batch(folder, _next_ones(clips, begin, len(chosen)), protocol.length, camera))[:, given - 1 :]
-        made = proceed(model, truth[:, :given], ahead, [clip.draw_seed(config.seed) for clip in chosen], before)
-        yield recorded, truth, np.concatenate([truth[:, :given], made], axis=1)
+            yield Predicted(recorded, truth, made(others))
+        else:
+            yield Predicted(recorded, truth, made(actions), None if others is None else (others, made(others)))
 
 
 def _actions(clips: list[Trajectory]) -> np.ndarray:
@@ -192,5 +218,5 @@ def _next_ones(clips: ClipList, begin: int, count: int) -> list[Any]:
         InvalidInput: there is only one clip.
     """
     if len(clips.clips) < 2:
-        raise InvalidInput("shuffle_actions needs at least two clips; give a larger limit=, or a folder with more episodes")
+        raise InvalidInput("another clip's actions take at least two clips; give a larger limit=, or a folder with more episodes")
     return [clips.clips[(place + 1) % len(clips.clips)] for place in range(begin, begin + count)]

@@ -92,6 +92,9 @@ class EvaluateVideoConfig(ModelKeys):
     depth: str | None = option(None, "depth estimator as a TorchScript file, in place of the model's heads; with flow=")
     flow: str | None = option(None, "flow estimator, likewise")
     shuffle_actions: bool = option(default=False, meaning="give each clip another one's actions: a model that listens must get worse")
+    counterfactual: bool = option(
+        default=False, meaning="predict each clip under another one's actions too: does the model react as much as the world does?"
+    )
     seed: int = option(0, "every draw of the model follows from it; the clips follow from the protocol's", least=0)
     batch: int = option(25, "clips predicted together", least=1)
     out: str | None = option(None, "folder for numbers, clip list and pictures; null prints only")

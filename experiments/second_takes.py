@@ -1,6 +1,9 @@
-"""A second real take of recorded episodes: the same actions from a start that is a little off. What two takes differ by is the ceiling."""
+"""Recorded episodes played again in the true world that recorded them: from a start that is a little off, or under other actions.
 
-from collections.abc import Sequence
+What two takes of the same actions differ by is the ceiling of every measure of a prediction.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,17 +24,37 @@ def second_takes(truth: str, episodes: Sequence[Trajectory], seed: int = 0) -> l
         MissingDependency: no simulator.
     """
     recorded = recorded_world(truth)
+    return _retaken(truth, episodes, lambda episode, start: recorded.nudged(start, np.random.default_rng([seed, episode.seed, 17])))
+
+
+def other_courses(truth: str, episodes: Sequence[Trajectory], actions: np.ndarray) -> list[Trajectory]:
+    """What would really have happened under other actions `[N, T, A]`, from the same starts.
+
+    Raises:
+        UnknownName, InvalidInput, MissingDependency: as `second_takes`.
+    """
+    led = [replace(episode, actions=each) for episode, each in zip(episodes, actions, strict=True)]
+    return _retaken(truth, led, lambda _, start: start)
+
+
+def _retaken(truth: str, episodes: Sequence[Trajectory], begin: Callable[[Trajectory, Any], Any]) -> list[Trajectory]:
+    """Each episode's actions from the place that `begin` makes of its start."""
+    recorded = recorded_world(truth)
     world = TRUTHS.config(truth, recorded.options).build()
     try:
-        return [_again(world, each, recorded.start(each.seed), recorded, seed) for each in episodes]
+        starts = [_start(world, recorded, each) for each in episodes]
+        return [retaken(world, each, begin(each, start)) for each, start in zip(episodes, starts, strict=True)]
     finally:
         world.close()
 
 
-def _again(world: Any, episode: Trajectory, start: Any, recorded: Any, seed: int) -> Trajectory:
+def _start(world: Any, recorded: Any, episode: Trajectory) -> Any:
+    if episode.metadata.get("begin"):
+        raise InvalidInput("the clips do not begin where their episodes do; give recordings as long as the protocol's clips")
+    start = recorded.start(episode.seed)
     if not np.array_equal(world.place([start])[0], episode.frames[0]):
-        raise InvalidInput(f"episode {episode.seed} does not begin as worldsim collect lets it begin, so it has no second take")
-    return retaken(world, episode, recorded.nudged(start, np.random.default_rng([seed, episode.seed, 17])))
+        raise InvalidInput(f"episode {episode.seed} does not begin as worldsim collect lets it begin, so it cannot be played again")
+    return start
 
 
 def retaken(world: Any, episode: Trajectory, start: Any) -> Trajectory:

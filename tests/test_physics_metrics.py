@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from worldsim.data.trajectory_file import read_trajectory, trajectory_paths, write_trajectory
 from worldsim.errors import InvalidInput
 from worldsim.experiments import cli
+from worldsim.experiments.counterfactual import Counterfactual
 from worldsim.experiments.physics_keys import PhysicsKeys
 from worldsim.experiments.recorded_worlds import recorded_world
-from worldsim.experiments.second_takes import retaken, second_takes
+from worldsim.experiments.second_takes import other_courses, retaken, second_takes
 from worldsim.experiments.video_physics import PhysicsScores
 from worldsim.geometry import Lens
 from worldsim.metrics import physics as measures
@@ -258,3 +259,33 @@ def test_what_recordings_do_not_hold_is_said(fallen, tmp_path, capsys):
     assert "the recordings hold no depth, segmentation, intrinsics, camera_pose" in capsys.readouterr().out
     assert cli.main(["evaluate-video", *words, "depth=d.pt"]) == 2
     assert "give both: depth=FILE flow=FILE" in capsys.readouterr().err
+
+
+def test_the_gap_by_hand():
+    black, grey, white = (np.full((2, 3, 4, 4, 3), value, np.uint8) for value in (0, 51, 255))
+    assert measures.clips_apart(black, grey).tolist() == pytest.approx([0.2, 0.2])
+    own, real = measures.clips_apart(black, grey), measures.clips_apart(black, white)
+    assert measures.counterfactual_gap(own, real)[0] == pytest.approx(0.2)
+    assert measures.counterfactual_gap(real, real) == (1, (1, 1))
+    assert measures.counterfactual_gap(np.array([0.1, 0.0]), np.array([0.1, 0.1]))[1] == (0, 1)
+    assert np.isnan(measures.counterfactual_gap(own, 0 * real)[0])
+
+
+@pytest.mark.slow
+def test_a_world_that_is_exact_reacts_as_the_world_does(fallen, capsys):
+    episodes = [read_trajectory(path) for path in trajectory_paths(fallen / "data" / "validation")]
+    frames, actions = (np.stack([getattr(each, name) for each in episodes]) for name in ("frames", "actions"))
+    courses = np.stack([each.frames for each in other_courses("drop", episodes, actions)])
+    np.testing.assert_array_equal(courses, frames)
+    others = np.roll(actions, -1, 0)
+    otherwise = np.stack([each.frames for each in other_courses("drop", episodes, others)])
+    for seen, value in ((otherwise, 1), (frames, 0)):
+        gap = Counterfactual("drop", 1)
+        gap.add(episodes, frames, others, seen)
+        assert gap.summary(0)["value"] == value
+    words = [f"world_model={fallen / 'world'}", f"data={fallen / 'data'}", "protocol=drop", "counterfactual=true"]
+    assert cli.main(["evaluate-video", *words, f"out={fallen / 'gap'}"]) == 0
+    found = json.loads((fallen / "gap" / "video_quality.json").read_text())["physics"]["counterfactual_gap"]
+    assert 0 < found["low"] <= found["value"] <= found["high"]
+    assert cli.main(["evaluate-video", *words, "shuffle_actions=true"]) == 2
+    assert "ask one at a time" in capsys.readouterr().err

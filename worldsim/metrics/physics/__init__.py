@@ -5,6 +5,7 @@ on no later frame. None of them needs weights.
 """
 
 from worldsim.metrics.physics.clouds import cloud_distance, drift
+from worldsim.metrics.physics.counterfactual import clips_apart, counterfactual_gap
 from worldsim.metrics.physics.depth import abs_rel, depth_rmse, depth_warp, within_quarter
 from worldsim.metrics.physics.falling import gravity_error
 from worldsim.metrics.physics.flow import end_point_error, flow_outliers
@@ -32,8 +33,10 @@ __all__ = [
     "abs_rel",
     "area_violation",
     "centroids",
+    "clips_apart",
     "cloud_distance",
     "colour_mask",
+    "counterfactual_gap",
     "depth_rmse",
     "depth_warp",
     "drift",
