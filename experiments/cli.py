@@ -11,7 +11,7 @@ import select
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import Field, fields
+from dataclasses import fields
 from importlib import import_module
 from keyword import iskeyword
 from typing import Any
@@ -23,6 +23,7 @@ from worldsim.experiments.help import keys_of, overview, type_name
 from worldsim.experiments.quoting import always_quoted, quoted
 from worldsim.experiments.schema import REQUIRED, VERBS, Verb
 from worldsim.experiments.stopping import leaving_quickly
+from worldsim.options import check_value
 from worldsim.registry import did_you_mean
 from worldsim.report.printable import printable
 
@@ -232,19 +233,9 @@ def _check(verb: Verb, values: dict[str, Any], *, partial: bool) -> None:
         given = values[field.name]
         if given != REQUIRED:
             for value in given if isinstance(given, list) else [given]:
-                _check_value(field, value)
+                check_value(field, value)
         elif not partial:
             raise InvalidInput(f"{verb.name} needs {field.name}={type_name(field)}, {field.metadata['meaning']}")
-
-
-def _check_value(field: Field, value: Any) -> None:
-    choices, least = field.metadata["choices"], field.metadata["least"]
-    if value is None:
-        return
-    if choices and value not in choices:
-        raise UnknownName(f'unknown {field.name} "{value}"; {did_you_mean(value, choices)}')
-    if least is not None and not value >= least:  # NaN is refused too
-        raise InvalidInput(f"{field.name} is {value}, expected at least {least:g}")
 
 
 if __name__ == "__main__":

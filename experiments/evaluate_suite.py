@@ -5,12 +5,15 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from worldsim.checking import check_options
 from worldsim.data.files import write_json, written_whole
 from worldsim.errors import InvalidInput, UnknownName
 from worldsim.experiments.presets import load_preset
 from worldsim.experiments.schema import EvaluateConfig
 from worldsim.experiments.suites import Case, Suite, cases_of
-from worldsim.registry import did_you_mean
+from worldsim.load import part_config
+from worldsim.options import check_value
+from worldsim.registry import TRUTHS, did_you_mean
 from worldsim.report.suite import CaseRow, case_row, reach, suite_table
 
 CASES = "cases"
@@ -29,7 +32,7 @@ def run(config: EvaluateConfig) -> Path:
     paths = {}
     for number, case in enumerate(cases, start=1):
         print(f"case {number} of {len(cases)}: {case.name}")
-        paths[case.name] = evaluate(replace(config, **case.keys, suite=None, run=str(out / CASES / case.name.replace(" ", "-"))))
+        paths[case.name] = evaluate(replace(config, **case.keys, suite=None, run=str(out / CASES / case.folder)))
     rows = gather(cases, paths)
     write_suite(out, Path(str(config.suite)).stem, suite, rows, paths)
     return out
@@ -40,10 +43,10 @@ def chosen(config: EvaluateConfig) -> tuple[Suite, list[Case]]:
 
     Raises:
         UnknownName: no such suite, or one that sets a key which evaluate lacks.
-        InvalidInput: a suite without a case, or a key that it sets itself.
+        InvalidInput: a suite without a case, a key that it sets itself, or a value that evaluate or the truth would refuse.
     """
     suite = load_preset("suite", str(config.suite), Suite)
-    cases, known = list(cases_of(suite)), {field.name for field in fields(EvaluateConfig)} - {"suite", "run"}
+    cases, known = cases_of(suite), {field.name for field in fields(EvaluateConfig)} - {"suite", "run"}
     if not cases:
         raise InvalidInput(f"suite {config.suite} has no case; give it axes or cases")
     for key in dict.fromkeys(key for case in cases for key in case.keys):
@@ -53,7 +56,23 @@ def chosen(config: EvaluateConfig) -> tuple[Suite, list[Case]]:
             raise InvalidInput(f"suite {config.suite} sets {key} itself; drop {key}=")
     if config.shard:
         raise InvalidInput(f"a suite is not played in shards; drop shard={config.shard}, or give its cases to several machines")
+    for case in cases:
+        _check_values(case, f"suite {config.suite}, case {case.name}")
+    for name, axis in suite.axes.items():
+        if (known_world := getattr(part_config(TRUTHS, suite.truth), name)) != axis.neutral:
+            raise InvalidInput(f"axis {name} of suite {config.suite} is neutral at {axis.neutral:g}, the known world's is {known_world}")
     return suite, cases
+
+
+def _check_values(case: Case, whose: str) -> None:
+    """Refuse before anything is played what the command line would refuse, and options that the truth lacks."""
+    check_options(EvaluateConfig, case.keys, whose)
+    for each in fields(EvaluateConfig):
+        given = case.keys.get(each.name)
+        for value in given if isinstance(given, list) else [given]:
+            check_value(each, value)
+    if case.keys.get("truth"):
+        part_config(TRUTHS, case.keys["truth"])
 
 
 def gather(cases: Sequence[Case], paths: dict[str, Path]) -> list[CaseRow]:

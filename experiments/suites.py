@@ -1,5 +1,7 @@
 """What a suite is: evaluations that belong together, each by what it changes. Values only; runs nothing."""
 
+import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -51,15 +53,34 @@ class Case(NamedTuple):
     amount: float
     keys: dict[str, Any]
 
+    @property
+    def folder(self) -> str:
+        """Of its run."""
+        return self.name.replace(" ", "-")
 
-def cases_of(suite: Suite) -> Iterator[Case]:
+
+def cases_of(suite: Suite) -> list[Case]:
     """The known world first, then every step of every axis, then the cases on none.
 
     Raises:
-        InvalidInput: axes without the world whose options they are.
+        InvalidInput: axes without the world whose options they are, amounts that are no numbers, or names that are no folders of their own.
     """
     if suite.axes and not suite.truth:
         raise InvalidInput("the suite has axes and names no truth; write truth: drawer")
+    for name, axis in suite.axes.items():
+        if name == "name" or not all(map(math.isfinite, axis.amounts)):
+            raise InvalidInput(f"axis {name} has amounts {axis.amounts}, expected an option of the truth and finite numbers")
+    cases = list(_cases(suite))
+    folders = Counter(case.folder for case in cases)
+    for case in cases:
+        if folders[case.folder] > 1:
+            raise InvalidInput(f'several cases would lie in a folder "{case.folder}"; give each a name or an amount of its own')
+        if case.folder[:1] in ("", ".") or "/" in case.folder or not case.folder.isprintable():
+            raise InvalidInput(f"case {case.name!r} cannot be the name of a folder; leave out slashes and a dot in front")
+    return cases
+
+
+def _cases(suite: Suite) -> Iterator[Case]:
     if suite.axes:
         yield Case(KNOWN, "", 0.0, {"truth": suite.truth})
     for name, axis in suite.axes.items():

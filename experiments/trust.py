@@ -71,6 +71,8 @@ def _check_keys(config: TrustConfig) -> None:
         raise InvalidInput(f"target is {config.target}, expected a share above 0 and below 1 such as 0.05")
     if not config.level < 1:
         raise InvalidInput(f"level is {config.level}, expected a number from 0.5 to below 1 such as 0.95")
+    if not 0 < config.noise_level <= 1:
+        raise InvalidInput(f"noise_level is {config.noise_level}, expected a noise level above 0 and at most 1 such as 0.5")
     if config.verifier == "none" and config.tolerance is None:
         raise InvalidInput("without a judge a rollout is wrong by its frames only; type tolerance=4 (grey levels), or name a verifier")
     if config.signal == "inverse_dynamics" and config.reader is None and config.out is None:

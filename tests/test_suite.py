@@ -29,7 +29,7 @@ def test_cases_are_the_known_world_every_step_and_the_rest():
         ("long", {"horizon": 100}),
     ]
     with pytest.raises(InvalidInput, match="names no truth"):
-        list(cases_of(replace(suite, truth="")))
+        cases_of(replace(suite, truth=""))
 
 
 def test_suites_that_ship_change_options_that_their_truth_has():
@@ -49,6 +49,7 @@ def test_trusted_is_what_a_perfect_simulator_might_have_shown():
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
+        ([replace(row(2, 0.95), ceiling={})], "not known to be trusted: of 2 degrees too little was played to say"),
         ([row(2, 0.95), row(5, 0.95)], "to be trusted as far as was tried, 5 degrees"),
         ([row(5, 0.5), row(2, 0.95)], "to be trusted up to 2 degrees, no more at 5 degrees"),
         ([row(2, 0.5), row(5, 0.95)], "not even 2 degrees leaves a ranking that can be trusted"),
@@ -103,6 +104,17 @@ def test_from_a_file_to_its_page(tmp_path, capsys):
         ("cases: {a: {horizon: 3}}", ["shard=1/2"], "not played in shards"),
         ("axes: {light: {amounts: [2]}}", [], "names no truth"),
         ("axis: 1", [], "does not describe a suite"),
+        ("cases: {../../a: {horizon: 3}}", [], "cannot be the name of a folder"),
+        ("cases: {a b: {horizon: 3}, a-b: {horizon: 4}}", [], 'would lie in a folder "a-b"'),
+        ("truth: drawer\naxes: {camera: {amounts: [2, 2]}}", [], 'would lie in a folder "camera-2"'),
+        ("truth: drawer\naxes: {camera: {amounts: [.nan]}}", [], "finite numbers"),
+        ("truth: drawer\naxes: {name: {amounts: [1]}}", [], "an option of the truth"),
+        ("truth: drawer\naxes: {camra: {amounts: [1]}}", [], 'did you mean "camera"'),
+        ("truth: drawer\naxes: {light: {amounts: [2]}}", [], "the known world's is 1"),
+        ("truth: drawer\naxes: {light: {neutral: 1, amounts: [99]}}", [], "expected 0.05 to 3"),
+        ("cases: {a: {batch: 0}}", [], "batch is 0, expected at least 1"),
+        ("cases: {a: {horizon: abc}}", [], "horizon is 'abc', expected a whole number"),
+        ("cases: {a: {determinism: stirct}}", [], 'did you mean "strict"'),
     ],
 )
 def test_suites_that_cannot_be(tmp_path, capsys, text, more, said):

@@ -1,10 +1,10 @@
 """One key of a command or an environment: its default, its meaning and what it accepts; and the keys by which a world model is loaded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
-from worldsim.errors import UnknownName
+from worldsim.errors import InvalidInput, UnknownName
 from worldsim.registry import did_you_mean
 
 
@@ -65,6 +65,20 @@ def check_choices(keys: Any) -> None:
         UnknownName: with the closest word that it does.
     """
     for each in fields(keys):
-        value, known = getattr(keys, each.name), each.metadata["choices"]
-        if known and value is not None and value not in known:
-            raise UnknownName(f'unknown {each.name} "{value}"; {did_you_mean(str(value), known)}')
+        if each.metadata["choices"]:
+            check_value(each, getattr(keys, each.name))
+
+
+def check_value(key: Field, value: Any) -> None:
+    """Refuse a word that is not among those that `key` accepts, and a number below its least; None passes.
+
+    Raises:
+        UnknownName, InvalidInput: with what is accepted.
+    """
+    choices, least = key.metadata["choices"], key.metadata["least"]
+    if value is None:
+        return
+    if choices and value not in choices:
+        raise UnknownName(f'unknown {key.name} "{value}"; {did_you_mean(str(value), choices)}')
+    if least is not None and not value >= least:  # NaN is refused too
+        raise InvalidInput(f"{key.name} is {value}, expected at least {least:g}")

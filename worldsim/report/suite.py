@@ -94,7 +94,7 @@ def _mean(rates: Sequence[float | None]) -> float | None:
 
 
 def reach(rows: Sequence[CaseRow], neutral: float, unit: str) -> str:
-    """Up to where along one axis the ranking can be trusted, in a plain sentence. `rows` are those of the axis, and the neutral one."""
+    """Up to where along one axis the ranking can be trusted, in a plain sentence; a row at the neutral amount is passed over."""
     said = []
     for side in (1, -1):
         ordered = sorted((row for row in rows if side * (row.amount - neutral) > 0), key=lambda row: side * row.amount)
@@ -105,6 +105,8 @@ def reach(rows: Sequence[CaseRow], neutral: float, unit: str) -> str:
 
 def _side(ordered: Sequence[CaseRow], unit: str) -> str:
     """One direction, from the smallest change to the largest."""
+    if ordered[0].trusted is None:
+        return f"not known to be trusted: of {_amount(ordered[0], unit)} too little was played to say"
     holds = [row for place, row in enumerate(ordered) if all(each.trusted for each in ordered[: place + 1])]
     if not holds:
         return f"not even {_amount(ordered[0], unit)} leaves a ranking that can be trusted"
