@@ -159,13 +159,23 @@ REFUSED = [
     ({"id": "tests/Endless-v0"}, InvalidInput, "has no max_episode_steps; .*horizon: 50"),
     ({"id": "tests/Hungry-v0"}, MissingDependency, r'pygame is not installed.*-e "\.\[gym\]"'),
     ({"make": {"flag": None}}, InvalidInput, "does not say what success is.*success: reward, threshold: NUMBER"),
-    ({"make": {"colour": 1}}, InvalidInput, "cannot be made: .*'colour'.*make: "),
-    ({"camera": "side"}, InvalidInput, "cannot be made: .*'camera_name'"),
+    ({"make": {"colour": 1}}, InvalidInput, "cannot be made .*'colour'.*make: "),
+    ({"camera": "side"}, InvalidInput, "cannot be made .*'camera_name'"),
     ({"success": "rewards"}, UnknownName, 'did you mean "reward"'),
     ({"success": "reward"}, InvalidInput, "success is reward and threshold None, expected both or neither"),
     ({"threshold": 1.0}, InvalidInput, "expected both or neither"),
-    ({"frame_skip": 0}, InvalidInput, "frame_skip is 0, expected more than 0"),
+    ({"frame_skip": 0}, InvalidInput, "frame_skip is 0, expected a number above 0"),
     ({"size": "64:fit"}, InvalidInput, "size is"),
+    ({"size": 0}, InvalidInput, 'size is "0", expected 64'),
+    ({"success": "reward", "threshold": float("nan")}, InvalidInput, "threshold is nan, expected a number"),
+    ({"id": ":tests/Dot-v0"}, InvalidInput, "expected a module before its colon"),
+    ({"id": ".x:tests/Dot-v0"}, InvalidInput, "expected a module before its colon"),
+    ({"id": "tests/Older-v0"}, InvalidInput, "gives 4 values, expected observation, reward"),
+    ({"id": "tests/Several-v0"}, InvalidInput, "is_success in its info is .*expected true or false"),
+    ({"id": "tests/Strict-v0", "make": {"chart": "large"}}, InvalidInput, r"cannot be made \(KeyError: 'large'\)"),
+    ({"id": "InvertedPendulum-v5", "success": "none", "camera": "side"}, UnknownName, 'has no camera "side"'),
+    ({"id": "InvertedPendulum-v5", "success": "none", "camera": 7}, InvalidInput, "camera is 7, expected -1"),
+    ({"id": "InvertedPendulum-v5", "success": "none", "camera": {"azimut": 1}}, UnknownName, 'did you mean "azimuth"'),
     ({"idd": "x"}, UnknownName, 'no option "idd"; did you mean "id"'),
 ]
 
@@ -180,6 +190,11 @@ def test_what_cannot_be_a_truth_is_refused_in_one_line(opened, options, kind, li
     with pytest.raises(kind, match=line) as told:
         drive()
     assert "\n" not in str(told.value)
+
+
+def test_a_task_has_a_start():
+    with pytest.raises(InvalidInput, match="starts is 0, expected at least 1"):
+        load_task({"name": "gym", "id": "tests/Dot-v0", "starts": 0})
 
 
 def test_other_spaces_are_refused():

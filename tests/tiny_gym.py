@@ -51,6 +51,28 @@ class Blind(Dot):
     metadata = {"render_modes": ["human"], "render_fps": 10}
 
 
+class Older(Dot):
+    """Its steps give four values, as they once did."""
+
+    def step(self, action):
+        return super().step(action)[:4]
+
+
+class Several(Dot):
+    """It says of several things at once whether they are done."""
+
+    def _info(self):
+        return {"is_success": np.array([True, False])}
+
+
+class Strict(Dot):
+    """It knows no such map."""
+
+    def __init__(self, render_mode=None, *, chart="small"):
+        super().__init__(render_mode)
+        {"small": 1}[chart]
+
+
 class Empty(Dot):
     """It says that it renders, and does not."""
 
@@ -97,6 +119,6 @@ class Hungry(Dot):
         raise gymnasium.error.DependencyNotInstalled("pygame is not installed, run `pip install gymnasium[classic_control]`")
 
 
-for kind in (Dot, Growing, Blind, Empty, Handed, Boundless, Hasty, Forgetful, Hungry):
+for kind in (Dot, Growing, Blind, Empty, Handed, Boundless, Hasty, Forgetful, Hungry, Older, Several, Strict):
     gymnasium.register(f"tests/{kind.__name__}-v0", entry_point=kind, max_episode_steps=8)
 gymnasium.register("tests/Endless-v0", entry_point=Dot)

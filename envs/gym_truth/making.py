@@ -12,7 +12,7 @@ from gymnasium.error import DependencyNotInstalled, Error
 
 from worldsim.envs.drawer.rendering import choose_gl
 from worldsim.envs.gym_truth.options import GymOptions
-from worldsim.errors import InvalidInput, MissingDependency, UnknownName
+from worldsim.errors import InvalidInput, MissingDependency, UnknownName, WorldsimError
 from worldsim.registry import did_you_mean
 
 INSTALLED = {
@@ -41,12 +41,39 @@ def make_environment(options: GymOptions) -> gymnasium.Env:
                 f"{options.id} does not render to arrays: its render_modes are {', '.join(map(str, modes)) or 'none'}, "
                 "expected rgb_array among them; name an environment that has it"
             )
-        return gymnasium.make(spec, max_episode_steps=-1, disable_env_checker=True, render_mode="rgb_array", **options.keywords)
+        env = gymnasium.make(spec, max_episode_steps=-1, disable_env_checker=True, render_mode="rgb_array", **options.keywords)
+        _refuse_other_camera(env, options)
+        return env
     except (ImportError, DependencyNotInstalled) as error:
         raise _lacking(options, error) from error
-    except (TypeError, Error) as error:
+    except WorldsimError:
+        raise
+    except (TypeError, ValueError, LookupError, AssertionError, Error) as error:  # what its code makes of a keyword
         advice = f"its keywords are those of {options.typed('make: {KEYWORD: VALUE}')}, camera is camera_name or camera_id"
-        raise InvalidInput(f"{options.id} cannot be made: {_line(error)}; {advice}") from error
+        raise InvalidInput(f"{options.id} cannot be made ({type(error).__name__}: {_line(error)}); {advice}") from error
+
+
+def _refuse_other_camera(env: gymnasium.Env, options: GymOptions) -> None:
+    """Stop where MuJoCo has no such camera: it would show another for a wrong name, and end the process for a wrong number.
+
+    Raises:
+        UnknownName, InvalidInput: with the cameras that there are.
+    """
+    model = getattr(env.unwrapped, "model", None)
+    if options.camera is None or not hasattr(model, "ncam"):
+        return
+    if isinstance(options.camera, dict):
+        from mujoco import MjvCamera
+
+        known = [each for each in dir(MjvCamera) if each[0] != "_"]
+        for key in options.camera:
+            if key not in known:
+                raise UnknownName(f'{options.id}: a camera has no "{key}"; {did_you_mean(key, known)}')
+    names = [model.camera(number).name for number in range(model.ncam)]
+    if isinstance(options.camera, str) and options.camera not in names:
+        raise UnknownName(f'{options.id} has no camera "{options.camera}"; {did_you_mean(options.camera, names)}')
+    if isinstance(options.camera, int) and not -1 <= options.camera < len(names):
+        raise InvalidInput(f"{options.id}: camera is {options.camera}, expected -1 (a free one) to {len(names) - 1}")
 
 
 def limit_of(options: GymOptions) -> int | None:
@@ -87,6 +114,8 @@ def _spec(options: GymOptions) -> EnvSpec:
 
 
 def _import(options: GymOptions, module: str) -> None:
+    if not all(module.split(".")):
+        raise InvalidInput(f'the id is "{options.id}", expected a module before its colon; type truth=gym:my_module:My-v0')
     try:
         import_module(module)
     except ModuleNotFoundError as error:

@@ -1,5 +1,6 @@
 """What a Gymnasium environment is told to be a true world. Values only; it makes no environment."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -70,10 +71,12 @@ class GymOptions:
                 f"{self.id}: success is {self.success} and threshold {self.threshold}, expected both or neither; "
                 f"type {self.typed('success: reward, threshold: NUMBER')}"
             )
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise InvalidInput(f"{self.id}: threshold is {self.threshold}, expected a number such as 1.0")
         for key in ("frame_skip", "horizon", "rate_hz"):
             value = getattr(self, key)
-            if value is not None and not value > 0:
-                raise InvalidInput(f"{self.id}: {key} is {value}, expected more than 0; type {self.typed(f'{key}: 1')}")
+            if value is not None and not 0 < value < math.inf:
+                raise InvalidInput(f"{self.id}: {key} is {value}, expected a number above 0; type {self.typed(f'{key}: 1')}")
         self.resizing()
         return self
 
@@ -84,9 +87,10 @@ class GymOptions:
             InvalidInput: no such size.
         """
         size, colon, fit = str(self.size).partition(":")
-        if colon and fit != "pad":
-            raise InvalidInput(f'{self.id}: size is "{self.size}", expected 64, 64x96, 64x96:pad or none')
-        wanted = parse_size(size)
+        try:
+            wanted = parse_size(size if fit == "pad" * bool(colon) else str(self.size))
+        except InvalidInput as error:
+            raise InvalidInput(f'{self.id}: size is "{self.size}", expected 64, 64x96, 64x96:pad or none') from error
         if wanted is None:
             return lambda frames: frames
         return partial(resize_with_pad if colon else resize_frames, height=wanted[0], width=wanted[1])

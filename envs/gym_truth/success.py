@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from worldsim.envs.gym_truth.options import GymOptions
 from worldsim.errors import InvalidInput
 
@@ -14,7 +16,7 @@ def success_rule(options: GymOptions, info: Mapping[str, Any]) -> Judge | None:
     """The rule that `options` ask for; None where success is not known. `info` is that of a step of the environment.
 
     Raises:
-        InvalidInput: nothing was asked for and `info` says nothing.
+        InvalidInput: nothing was asked for and `info` says nothing, or what it says is several things.
     """
     if options.success == "none":
         return None
@@ -27,4 +29,10 @@ def success_rule(options: GymOptions, info: Mapping[str, Any]) -> Judge | None:
             f"{options.id} does not say what success is: no {' or '.join(FLAGS)} in its info; type "
             f"{options.typed('success: reward, threshold: NUMBER')}, success: return for rewards added up, or success: none"
         )
+    for flag in FLAGS:
+        if np.size(info.get(flag, False)) != 1:
+            raise InvalidInput(
+                f"{options.id}: {flag} in its info is {info[flag]!r}, expected true or false; type "
+                + options.typed("success: reward, threshold: NUMBER")
+            )
     return lambda info, reward, total: any(bool(info.get(flag)) for flag in FLAGS)

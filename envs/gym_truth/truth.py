@@ -29,7 +29,7 @@ class GymTruth:
         env = make_environment(options)
         self._code = code_of(env.action_space, _rate(options, env.metadata), options.id)
         self.action, self.horizon = self._code.spec, _horizon(options)
-        self._judge = success_rule(options, _first_info(env))
+        self._judge = success_rule(options, _first_info(env, options.id))
         self._spare = [GymLane(env, options, self._code, self._judge)]
         self._lanes: list[GymLane] = []
 
@@ -89,7 +89,13 @@ class GymTask(GymOptions):
     starts: int = 100
 
     def build(self) -> Task:
-        """Reset the environment to each seed and look."""
+        """Reset the environment to each seed and look.
+
+        Raises:
+            WorldsimError: as `GymTruth`, or no start is asked for.
+        """
+        if self.starts < 1:
+            raise InvalidInput(f"{self.id}: starts is {self.starts}, expected at least 1")
         seeds = [seed_of("evaluation", index) for index in range(self.starts)]
         truth = GymTruth(GymOptions(**{each.name: getattr(self, each.name) for each in fields(GymOptions)}))
         try:
@@ -123,8 +129,18 @@ def _horizon(options: GymOptions) -> int:
     return options.horizon or math.ceil(limit / options.frame_skip)
 
 
-def _first_info(env) -> dict:
-    """The info of a first step."""
+def _first_info(env, whose: str) -> dict:
+    """The info of a first step.
+
+    Raises:
+        InvalidInput: a step that gives something else than Gymnasium's five values.
+    """
     env.reset(seed=0)
     env.action_space.seed(0)
-    return env.step(env.action_space.sample())[4]
+    answer = env.step(env.action_space.sample())
+    if len(answer) != 5:
+        raise InvalidInput(
+            f"a step of {whose} gives {len(answer)} values, expected observation, reward, terminated, truncated and info; "
+            "it was written for an older gym, wrap it"
+        )
+    return answer[4]
