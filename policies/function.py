@@ -38,20 +38,33 @@ class FunctionConfig:
         return ObservingPolicy(action, self._function(), self.observation, self.stack)
 
     def facts(self) -> dict[str, str]:
-        """What identifies it: the text of its module."""
-        return {"source": sha256(inspect.getsource(inspect.getmodule(self._function())).encode()).hexdigest()}
+        """What identifies it: the text of its module.
+
+        Raises:
+            InvalidInput: the module has none, or as `build`.
+        """
+        module = inspect.getmodule(self._function())
+        try:
+            text = inspect.getsource(module)
+        except (OSError, TypeError) as error:
+            raise InvalidInput(f"{self.call} is in no file of Python; call it from a module of yours") from error
+        return {"source": sha256(text.encode()).hexdigest()}
 
     def _function(self) -> Any:
         module, colon, name = self.call.partition(":")
-        if not (module and colon and name):
+        if not (all(module.split(".")) and colon and name):
             raise InvalidInput(f'call is "{self.call}", expected module:function; type {{name: function, call: my_module:my_function}}')
         try:
             found = import_module(module)
         except ModuleNotFoundError as error:
-            if error.name != module.partition(".")[0]:
+            if not f"{module}.".startswith(f"{error.name}."):
                 raise
             raise UnknownName(f'no module "{module}" for the policy {self.call}; type PYTHONPATH=FOLDER before worldsim') from error
         function = getattr(found, name, None)
         if not callable(function):
-            raise UnknownName(f'{module} has no function "{name}"; {did_you_mean(name, [each for each in vars(found) if each[0] != "_"])}')
+            raise UnknownName(f'{module} has no function "{name}"; {did_you_mean(name, _functions(found))}')
         return function
+
+
+def _functions(module: Any) -> list[str]:
+    return [name for name, value in vars(module).items() if name[0] != "_" and callable(value)]

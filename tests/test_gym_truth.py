@@ -168,6 +168,7 @@ REFUSED = [
     ({"size": "64:fit"}, InvalidInput, "size is"),
     ({"size": 0}, InvalidInput, 'size is "0", expected 64'),
     ({"success": "reward", "threshold": float("nan")}, InvalidInput, "threshold is nan, expected a number"),
+    ({"id": "json.no_such:Dot-v0"}, UnknownName, 'no module "json.no_such"'),
     ({"id": ":tests/Dot-v0"}, InvalidInput, "expected a module before its colon"),
     ({"id": ".x:tests/Dot-v0"}, InvalidInput, "expected a module before its colon"),
     ({"id": "tests/Older-v0"}, InvalidInput, "gives 4 values, expected observation, reward"),

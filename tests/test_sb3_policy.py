@@ -109,9 +109,14 @@ def test_the_file_says_who_it_is_wherever_it_lies(tmp_path):
 def test_a_function_is_found_or_refused():
     for call, kind, line in (
         ("acting", InvalidInput, "expected module:function"),
+        (".acting:homing", InvalidInput, "expected module:function"),
+        ("tests_zzz.acting:homing", UnknownName, 'no module "tests_zzz.acting"'),
+        ("acting.more:homing", UnknownName, 'no module "acting.more"'),
         ("actingg:homing", UnknownName, 'no module "actingg".*PYTHONPATH'),
         ("acting:homin", UnknownName, 'did you mean "homing"'),
     ):
         with pytest.raises(kind, match=line):
             load_policy({"name": "function", "call": call}, CONTINUOUS)
     assert len(part_facts(POLICIES, {"name": "function", "call": "acting:homing"})["source"]) == 64
+    with pytest.raises(InvalidInput, match="in no file of Python"):
+        part_facts(POLICIES, {"name": "function", "call": "math:sin"})

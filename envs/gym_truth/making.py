@@ -119,7 +119,7 @@ def _import(options: GymOptions, module: str) -> None:
     try:
         import_module(module)
     except ModuleNotFoundError as error:
-        if error.name not in (module, module.partition(".")[0]):
+        if not f"{module}.".startswith(f"{error.name}."):
             raise _lacking(options, error) from error
         raise UnknownName(
             f'no module "{module}", which {options.id} names before its colon; install it, or type PYTHONPATH=FOLDER before worldsim'
