@@ -10,7 +10,6 @@ import os
 import select
 import shlex
 import sys
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import Field, fields
 from importlib import import_module
@@ -20,6 +19,7 @@ from typing import Any
 from worldsim import __version__
 from worldsim.data.files import trouble_with_files
 from worldsim.errors import InvalidInput, UnknownName, WorldsimError
+from worldsim.experiments.help import keys_of, overview, type_name
 from worldsim.experiments.quoting import always_quoted, quoted
 from worldsim.experiments.schema import REQUIRED, VERBS, Verb
 from worldsim.experiments.stopping import leaving_quickly
@@ -79,14 +79,14 @@ def _command(arguments: list[str]) -> None:
     if not arguments:
         raise InvalidInput("no command given; worldsim --help lists them")
     if arguments[0] in ("--help", "-h"):
-        print(_overview())
+        print(overview())
         return
     if arguments[0] == "--version":
         print(f"worldsim {__version__}")
         return
     verb = _verb(arguments.pop(0))
     if "--help" in arguments or "-h" in arguments:
-        print(_help(verb))
+        print(keys_of(verb))
         return
     _name_peers(arguments)
     show = _take_cfg(arguments)
@@ -223,14 +223,7 @@ def _type_error(verb: Verb, argument: str) -> str:
     key, _, value = argument.partition("=")
     field = next(field for field in fields(verb.config) if field.name == key)
     advice = A_LIST if str(field.type).startswith("list") else A_PART if field.type is Any else ""
-    return f'{key} takes {_type_name(field)}, got "{value}"{advice} (worldsim {verb.name} --help)'
-
-
-def _type_name(field: Field) -> str:
-    if field.metadata["choices"]:
-        return "|".join(field.metadata["choices"]) + ("|null" if field.type == str | None else "")
-    plain = isinstance(field.type, type) and not hasattr(field.type, "__args__") and field.type is not Any
-    return (field.type.__name__ if plain else str(field.type)).replace("typing.Any", "name|mapping").replace("None", "null")
+    return f'{key} takes {type_name(field)}, got "{value}"{advice} (worldsim {verb.name} --help)'
 
 
 def _check(verb: Verb, values: dict[str, Any], *, partial: bool) -> None:
@@ -241,7 +234,7 @@ def _check(verb: Verb, values: dict[str, Any], *, partial: bool) -> None:
             for value in given if isinstance(given, list) else [given]:
                 _check_value(field, value)
         elif not partial:
-            raise InvalidInput(f"{verb.name} needs {field.name}={_type_name(field)}, {field.metadata['meaning']}")
+            raise InvalidInput(f"{verb.name} needs {field.name}={type_name(field)}, {field.metadata['meaning']}")
 
 
 def _check_value(field: Field, value: Any) -> None:
@@ -252,47 +245,6 @@ def _check_value(field: Field, value: Any) -> None:
         raise UnknownName(f'unknown {field.name} "{value}"; {did_you_mean(value, choices)}')
     if least is not None and not value >= least:  # NaN is refused too
         raise InvalidInput(f"{field.name} is {value}, expected at least {least:g}")
-
-
-def _overview() -> str:
-    width = max(map(len, VERBS)) + 2
-    rows = [f"  {verb.name:{width}}{verb.meaning}" for verb in VERBS.values()]
-    return "\n".join(
-        [
-            f"worldsim {__version__}: rank robot policies inside a learned video world model.",
-            "",
-            "usage: worldsim VERB key=value ...",
-            "",
-            *rows,
-            "",
-            "worldsim VERB --help     the keys of a verb, with types and defaults",
-            "worldsim VERB --cfg job  the resolved configuration, without running it",
-            "worldsim --version       the version",
-            "",
-            "Arguments are key=value: worldsim evaluate policies='[begin,converged]' episodes=50 'run=runs/my run'",
-            "--key value says the same as key=value, and --key the same as key=true.",
-        ]
-    )
-
-
-def _help(verb: Verb) -> str:
-    choices = {field.name: "|".join(field.metadata["choices"]) for field in fields(verb.config)}
-    places = "".join(f" {choices[place] or place.upper()}{' ...' * (place == verb.gathers)}" for place in verb.positional)
-    lines = [f"usage: worldsim {verb.name}{places} key=value ...", "", verb.meaning]
-    for field in sorted(fields(verb.config), key=lambda field: field.name not in verb.config.__annotations__):  # shared ones last
-        default = field.default_factory() if callable(field.default_factory) else field.default
-        shown = "required" if default == REQUIRED else f"default {_value(default)}"
-        lines += [
-            "",
-            f"  {field.name}: {_type_name(field)} ({shown})",
-            textwrap.fill(field.metadata["meaning"], 100, initial_indent=" " * 6),
-        ]
-    return "\n".join(lines)
-
-
-def _value(default: Any) -> str:
-    words = {None: "null", True: "true", False: "false"}
-    return words[default] if default is None or isinstance(default, bool) else str(default).replace(" ", "")
 
 
 if __name__ == "__main__":

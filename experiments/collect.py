@@ -3,8 +3,8 @@
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ import numpy as np
 from worldsim.data.files import write_json
 from worldsim.data.splits import seed_of
 from worldsim.data.trajectory_file import write_trajectory
-from worldsim.errors import RunMismatch
-from worldsim.experiments.recorded_worlds import RecordedWorld, recorded_world
+from worldsim.errors import InvalidInput, RunMismatch
+from worldsim.experiments.recorded_worlds import Actor, RecordedWorld, recorded_world
+from worldsim.load import load_policy, load_truth, part_facts, part_name
 from worldsim.registry import TRUTHS
-from worldsim.types import ActionSpec, Task, Trajectory
+from worldsim.types import ActionSpec, StatePolicy, Task, Trajectory
 
-Actor = Callable[[np.ndarray, Mapping[str, np.ndarray]], np.ndarray]  # frame and state to an action
 _worker: dict = {}  # what a worker process keeps between episodes
 
 
@@ -35,7 +35,8 @@ def run(config) -> None:
     }
     missing = [(seed, str(path)) for seed, path in wanted.items() if not path.exists()]
     workers = config.workers or os.cpu_count() or 1
-    with multiprocessing.get_context("spawn").Pool(workers, _prepare, (config.truth, config.mix, list(config.policies))) as pool:
+    acting = {key: getattr(config, key) for key in ("truth", "mix", "policies", "noise", "expert")}
+    with multiprocessing.get_context("spawn").Pool(workers, _prepare, (acting,)) as pool:
         done = pool.imap_unordered(_record, missing, chunksize=8)
         for _ in tqdm(done, total=len(wanted), initial=len(wanted) - len(missing), desc="collect", unit="episode"):
             pass
@@ -48,77 +49,110 @@ def _episode_path(out: Path, split: str, seed: int) -> Path:
 
 def _remember(path: Path, config) -> None:
     """Keep what the episodes were made with, and refuse to continue with something else."""
-    recipe = {"truth": config.truth, "split": config.split, "seed": config.seed, "mix": config.mix, "policies": list(config.policies)}
+    recipe = {key: getattr(config, key) for key in ("truth", "split", "seed", "mix", "policies")}
+    recipe |= {key: value for key in ("noise", "expert") if (value := getattr(config, key)) is not None}
     if path.exists() and (before := json.loads(path.read_text())) != recipe:
         raise RunMismatch(f"{path} says {before}, now asked for {recipe}; choose another out= or seed=")
     write_json(path, recipe)
 
 
 def _check(config) -> ActionSpec:
-    """Build every part once, here, where an error has someone to tell; what the true world's actions mean."""
+    """Build every part once, here, where an error has someone to tell; what the true world's actions mean.
+
+    Raises:
+        InvalidInput: a policy that cannot act there, or a world that a seed does not determine.
+    """
     world = recorded_world(config.truth)
+    truth = _truth(config.truth, world)
     world.choose_behaviour(config.mix, np.random.default_rng(0))
-    truth = TRUTHS.config(config.truth, world.options).build()
-    truth.place([world.start(0)])
-    truth.close()
-    _load_policies(list(config.policies))
+    try:
+        frame, state = truth.place([world.start(0)])[0], first_lane(truth.states())
+        for spec in [*config.policies, *([config.expert] if config.expert else [])]:
+            act = policy_actor(load_policy(spec, truth.action), world, 0)
+            truth.step(act(frame, state)[None])
+        if not np.array_equal(truth.place([world.start(0)])[0], frame):
+            raise InvalidInput(f"{part_name(config.truth)} looks different when it is reset to the same seed again; a truth must not")
+    finally:
+        truth.close()
     return truth.action
 
 
-def _prepare(name: str, mix: str, policies: list[str]) -> None:
+def _truth(given: Any, world: RecordedWorld) -> Any:
+    """The true world as it is recorded."""
+    return load_truth(part_facts(TRUTHS, given) | world.options)
+
+
+def _prepare(acting: Mapping[str, Any]) -> None:
     os.environ.setdefault("LP_NUM_THREADS", "0")  # each worker renders on its own core
-    truth = TRUTHS.config(name, recorded_world(name).options).build()
-    _worker.update(name=name, truth=truth, mix=mix, policies=_load_policies(policies))
+    world = recorded_world(acting["truth"])
+    truth = _truth(acting["truth"], world)
+    if acting["noise"] is not None:
+        world = replace(world, most_noise=acting["noise"])
+    if acting["policies"] or acting["expert"]:
+        import torch
 
-
-def _load_policies(names: list[str]) -> list:
-    if not names:
-        return []
-    import torch
-
-    from worldsim.load import load_policy
-
-    torch.set_num_threads(1)
-    return [load_policy(name) for name in names]
+        torch.set_num_threads(1)
+    policies = [(part_name(spec), load_policy(spec, truth.action)) for spec in acting["policies"]]
+    expert = load_policy(acting["expert"], truth.action) if acting["expert"] else None
+    _worker.update(world=world, truth=truth, mix=acting["mix"], policies=policies, expert=expert)
 
 
 def _record(job: tuple[int, str]) -> None:
     seed, path = job
-    rng = np.random.default_rng([seed, 0])
+    world, rng = _worker["world"], np.random.default_rng([seed, 0])
     if _worker["policies"]:
-        name, act = _policy_actor(seed, rng)
+        name, policy = _worker["policies"][rng.integers(len(_worker["policies"]))]
+        act = policy_actor(policy, world, seed)
     else:
-        name, behaviour = recorded_world(_worker["name"]).choose_behaviour(_worker["mix"], rng)
+        name, behaviour = world.choose_behaviour(_worker["mix"], rng)
 
         def act(frame, state):
             return behaviour.send(state)
 
-    write_trajectory(path, record_episode(_worker["truth"], seed, act, rng, name, _worker["name"]))
+    if _worker["expert"]:
+        world = replace(world, expert=policy_actor(_worker["expert"], world, seed))
+    write_trajectory(path, record_episode(_worker["truth"], seed, act, rng, name, world))
 
 
-def _policy_actor(seed: int, rng: np.random.Generator):
-    """One of the image policies, drawn at random, as a function of frame and state."""
-    world, policy = recorded_world(_worker["name"]), _worker["policies"][rng.integers(len(_worker["policies"]))]
-    policy.reset([0], [Task(_worker["name"], world.instruction, world.horizon, ())], [seed])
-    return "policy", lambda frame, state: policy.act(frame[None], [0])[0]
+def policy_actor(policy: Any, world: RecordedWorld, seed: int) -> Actor:
+    """A policy at the beginning of an episode, as a function of frame and state; one that reads the true state is shown it.
+
+    Raises:
+        InvalidInput: when it acts, the policy failed; the line says how.
+    """
+    policy.reset([0], [Task(world.name, world.instruction, world.horizon, ())], [seed])
+
+    def act(frame: np.ndarray, state: Mapping[str, np.ndarray]) -> np.ndarray:
+        if isinstance(policy, StatePolicy):
+            policy.see({name: values[None] for name, values in state.items()})
+        action = policy.act(frame[None], [0])[0]
+        if fault := getattr(policy, "faults", {}).get(0):
+            raise InvalidInput(f"a policy cannot act: {fault}")
+        return action
+
+    return act
 
 
-def record_episode(truth: Any, seed: int, act: Actor, rng: np.random.Generator, behaviour: str, name: str = "drawer") -> Trajectory:
-    """One episode of `act(frame, state) -> action [A]` in the true world called `name`.
+def record_episode(
+    truth: Any, seed: int, act: Actor, rng: np.random.Generator, behaviour: str, world: RecordedWorld | None = None
+) -> Trajectory:
+    """One episode of `act(frame, state) -> action [A]` in a true world, by default the drawer.
 
     Action noise is drawn per episode; the expert's answer is kept with each state.
     """
-    world = recorded_world(name)
-    noise = rng.uniform(0.05, 0.4) if rng.random() < 0.6 else 0.0
-    frames = [truth.place([world.start(seed)])[0]]
-    states, actions = [_first_lane(truth.states(), world)], []
+    world = world or recorded_world("drawer")
+    noise = rng.uniform(min(0.05, world.most_noise), world.most_noise) if rng.random() < 0.6 else 0.0
+    frames, states, actions = [truth.place([world.start(seed)])[0]], [first_lane(truth.states())], []
     for _ in range(world.horizon):
-        actions.append(world.disturb(act(frames[-1], states[-1]), noise, rng))
+        action = world.disturb(act(frames[-1], states[-1]), noise, rng)
+        actions.append(truth.action.check(action[None])[0])
         frame, found = truth.step(actions[-1][None])
-        states.append(_first_lane(found, world))
+        states.append(first_lane(found))
         frames.append(frame[0])
+    if world.expert:
+        states = [state | {"expert": world.expert(frame, state)} for frame, state in zip(frames, states, strict=True)]
     return Trajectory(
-        task_id=name,
+        task_id=world.name,
         frames=np.stack(frames),
         actions=np.stack(actions),
         seed=seed,
@@ -127,7 +161,6 @@ def record_episode(truth: Any, seed: int, act: Actor, rng: np.random.Generator, 
     )
 
 
-def _first_lane(states: Mapping[str, np.ndarray], world: RecordedWorld) -> dict[str, np.ndarray]:
-    """The state of the only lane, and what the expert would do in it."""
-    state = {name: values[0] for name, values in states.items()}
-    return state | {"expert": world.expert_action(state)}
+def first_lane(states: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The state of the only lane."""
+    return {name: values[0] for name, values in states.items()}

@@ -14,7 +14,7 @@ from worldsim.experiments import installed, machinery
 from worldsim.experiments.findings import Finding
 from worldsim.experiments.schema import DoctorConfig
 
-MARKS = {"good": "[green]ok[/]", "note": "[yellow]note[/]", "bad": "[red]missing[/]"}
+MARKS = {"good": "[green]ok[/]", "optional": "[dim]optional[/]", "note": "[yellow]note[/]", "bad": "[red]missing[/]"}
 
 
 def run(config: DoctorConfig) -> None:
@@ -31,6 +31,18 @@ def run(config: DoctorConfig) -> None:
     bad = [finding.what for finding in findings if finding.state == "bad"]
     if bad:
         raise WorldsimError(f"missing: {', '.join(bad)}; the last column says what to type")
+    print(summary(findings))
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """The last line, where nothing is missing: what to look at, and what could be added."""
+
+    def named(state: str) -> str:
+        return ", ".join(finding.what for finding in findings if finding.state == state)
+
+    notes = f" Look at: {named('note')}." if named("note") else ""
+    absent = f" Absent, for some uses only: {named('optional')}." if named("optional") else ""
+    return f"Everything that the demo needs is here.{notes}{absent}"
 
 
 def examine() -> Iterator[Finding]:

@@ -1,42 +1,36 @@
 """`worldsim evaluate`: policies act in a world model, and in the truth where there is one; all is judged, ranked and reported."""
 
-import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from worldsim.data.files import digest_of
+from worldsim.errors import InvalidInput
 from worldsim.evaluate import (
     WHOLE,
     Clock,
     Episode,
-    Round,
     Shard,
-    World,
     evaluate,
     judge_missing,
-    missing,
-    missing_rounds,
     note_halved,
-    roll_out,
     rounds_of,
     timed,
 )
 from worldsim.experiments.drift import measure_drift
+from worldsim.experiments.executors import Here, executor_of
 from worldsim.experiments.preflight import Pace, check_room
 from worldsim.experiments.probing import probe_of, probe_setting
 from worldsim.experiments.provenance import command_of, machine, versions
 from worldsim.experiments.schema import EvaluateConfig
-from worldsim.experiments.setting import Setting, prepare
-from worldsim.experiments.truth_workers import truth_workers
+from worldsim.experiments.setting import Setting, asked_task, prepare
 from worldsim.load import load_verifier
 from worldsim.report.probe import probe_path
 from worldsim.report.run_folder import RunFolder
-from worldsim.types import Trajectory
 
 SHARDS = "shards"  # folder of a run in which its shards lie, each a run folder
 NOT_PLAYED = (
@@ -45,6 +39,8 @@ NOT_PLAYED = (
     "run",
     "retry",
     "report",
+    "executor",
+    "ray_address",
     "workers",
     "drift",
     "shard",
@@ -59,7 +55,12 @@ def run(config: EvaluateConfig) -> Path:
     Raises:
         WorldsimError: anything about the request that cannot be met, before an episode is computed.
     """
+    if config.suite:
+        from worldsim.experiments.evaluate_suite import run as run_suite
+
+        return run_suite(config)
     shard = Shard.of(config.shard) if config.shard else WHOLE
+    _check_executor(config)
     setting = prepare(config)
     path = Path(config.run or f"runs/evaluate-{setting.task.id}")
     path = path / SHARDS / str(shard) if config.shard else path
@@ -67,13 +68,14 @@ def run(config: EvaluateConfig) -> Path:
     with RunFolder.open(path, _record(config, setting, path, planned)) as folder:
         restore(folder, retry=config.retry)
         check_room(folder, setting, sum(map(len, planned.values())), ignore=config.ignore_disk)
-        _imagine(folder, setting, config, planned["imagined"])
-        if config.truth:
-            _run_truth(folder, setting, config, planned["truth"])
-        if config.drift and not config.shard:  # both need the true episodes of all shards
-            measure_drift(folder, setting, config)
-        if config.probe and not config.shard:
-            _run_probe(folder, setting, config)
+        with executor_of(config, setting) as executor:
+            _imagine(folder, setting, executor, planned["imagined"])
+            if config.truth:
+                _run_truth(folder, setting, executor, planned["truth"])
+            if config.drift and not config.shard:  # both need the true episodes of all shards
+                measure_drift(folder, setting, config)
+            if config.probe and not config.shard:
+                _run_probe(folder, setting, config, executor)
         finish(folder, report=config.report)
     if config.shard:
         print(f"when all {shard.count} shards are played type: worldsim merge {quote(str(path.parent.parent))}")
@@ -135,41 +137,48 @@ def _record(config: EvaluateConfig, setting: Setting, path: Path, planned: dict[
     }
 
 
+def _check_executor(config: EvaluateConfig) -> None:
+    """Refuse keys of an executor that is not the one asked for, or that cannot be had.
+
+    Raises:
+        InvalidInput, MissingDependency: before anything is loaded.
+    """
+    if config.executor == "ray":
+        from worldsim.experiments.ray_cluster import check_ray
+
+        check_ray(config.ray_address, config.device)
+    elif config.ray_address is not None:
+        raise InvalidInput(f'ray_address is "{config.ray_address}" and the executor is {config.executor}; type executor=ray beside it')
+
+
 def _settings(config: EvaluateConfig) -> dict[str, Any]:
     """How episodes are played, for playing one again. Unset keys stay away, so that an earlier session's stand."""
-    return {key: value for key, value in vars(config).items() if key not in NOT_PLAYED and value is not None}
+    played = vars(config) | {"task": asked_task(config)}  # an imagined episode is played again without the truth that names its task
+    return {key: value for key, value in played.items() if key not in NOT_PLAYED and value is not None}
 
 
-def _imagine(folder: RunFolder, setting: Setting, config: EvaluateConfig, planned: list[Episode]) -> None:
+def _imagine(folder: RunFolder, setting: Setting, executor: Here, planned: list[Episode]) -> None:
     """The imagined episodes and what the verifier says of them."""
-    world = setting.worlds["imagined"]
-    rounds = _rounds(folder, planned, config, BATCHES)
-    with timed(folder) as clock, _progress(folder, planned, "imagined", config.batch) as watch:
-        try:
-            evaluate(folder, _played(world, setting, rounds, clock, config.batch), clock, watch=watch)
-        finally:
-            clock.lanes = min(clock.lanes or 0, world.limit or config.batch) or None
-            clock.halved |= setting.cast.halved
-        _judge(folder, setting, config, ["imagined"], clock)
+    rounds = executor.ready(folder, planned, BATCHES)
+    with timed(folder) as clock, _progress(folder, planned, "imagined", executor.at_once("imagined", rounds)) as watch:
+        with closing(executor.play(setting, "imagined", rounds, clock)) as played:
+            evaluate(folder, played, clock, watch=watch)
+        executor.judge(folder, setting, "imagined", clock)
 
 
-def _run_truth(folder: RunFolder, setting: Setting, config: EvaluateConfig, planned: list[Episode]) -> None:
+def _run_truth(folder: RunFolder, setting: Setting, executor: Here, planned: list[Episode]) -> None:
     """The true episodes, judged by the state and by the verifier. Their time is not counted among the world model's."""
     clock = Clock()
-    rounds = _rounds(folder, planned, config, 1)
-    workers = min(config.workers or os.cpu_count() or 1, len(rounds))
-    with _progress(folder, planned, "truth", config.batch * workers) as watch:
-        if workers <= 1 or config.determinism == "strict":
-            evaluate(folder, _played(setting.worlds["truth"], setting, rounds, clock, config.batch), clock, watch=watch)
-        else:
-            with truth_workers(workers, config.truth, setting.specs, setting.task) as play:
-                evaluate(folder, play(rounds), clock, watch=watch)
+    rounds = executor.ready(folder, planned, 1)
+    progress = _progress(folder, planned, "truth", executor.at_once("truth", rounds))
+    with progress as watch, closing(executor.play(setting, "truth", rounds, clock)) as played:
+        evaluate(folder, played, clock, watch=watch)
     judge_missing(folder, "state", load_verifier("state"), ["truth"], clock)
-    _judge(folder, setting, config, ["truth"], clock)
+    executor.judge(folder, setting, "truth", clock)
     note_halved(folder, clock)
 
 
-def _run_probe(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> None:
+def _run_probe(folder: RunFolder, setting: Setting, config: EvaluateConfig, executor: Here) -> None:
     """What must fail, played and judged like everything else, in a run folder inside the run's."""
     probe = probe_of(folder, setting, config)
     probing = probe_setting(probe, setting, config)
@@ -184,26 +193,9 @@ def _run_probe(folder: RunFolder, setting: Setting, config: EvaluateConfig) -> N
     }
     with RunFolder.open(probe_path(folder), record) as inner:
         restore(inner, retry=config.retry)
-        _imagine(inner, probing, config, planned["imagined"])
+        _imagine(inner, probing, executor, planned["imagined"])
         if config.truth:
-            _run_truth(inner, probing, config, planned["truth"])
-
-
-def _rounds(folder: RunFolder, planned: list[Episode], config: EvaluateConfig, batches: int) -> list[Round]:
-    """What is to be played: whole rounds of so many batches; of a strict run, which no batch can change, what is missing and no more."""
-    return [missing(folder, planned)] if config.determinism == "strict" else missing_rounds(folder, planned, batches * config.batch)
-
-
-def _played(world: World, setting: Setting, rounds: list[Round], clock: Clock, batch: int) -> Iterator[tuple[Episode, Trajectory]]:
-    """The episodes of all rounds, played in this process one round after another."""
-    for each in rounds:
-        yield from roll_out(world, setting.cast, setting.task, each, clock, batch=batch)
-
-
-def _judge(folder: RunFolder, setting: Setting, config: EvaluateConfig, worlds: list[str], clock: Clock) -> None:
-    """What the run's own verifier says; of a strict run one episode at a time."""
-    few = {"batch": 1} if config.determinism == "strict" else {}
-    judge_missing(folder, setting.identity["verifier"]["name"], setting.verifier, worlds, clock, **few)
+            _run_truth(inner, probing, executor, planned["truth"])
 
 
 @contextmanager

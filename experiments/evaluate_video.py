@@ -20,6 +20,7 @@ from worldsim.experiments.presets import load_preset
 from worldsim.experiments.published_clips import published_clips
 from worldsim.experiments.schema import EvaluateVideoConfig
 from worldsim.experiments.setting import open_model, sampler_facts, use_torch, world_model_facts
+from worldsim.experiments.surprise import Surprise
 from worldsim.experiments.video_clips import ClipList, choose_clips, read_batch, read_clips, write_clips
 from worldsim.experiments.video_protocol import Protocol
 from worldsim.types import Trajectory, WorldModel
@@ -154,6 +155,7 @@ def _measure(config: EvaluateVideoConfig, protocol: Protocol, networks: dict[str
 
     scores, shown, model = VideoScores(protocol, networks, config.device), [], open_model(config)
     physics = PhysicsScores(protocol.physics, protocol.given, model.spec.fps, _look(config, model))
+    surprise = Surprise(model) if config.surprise else None
     gap = Counterfactual(protocol.physics.truth, protocol.given) if config.counterfactual else None
     with tqdm(total=len(clips.clips), desc="evaluate-video", unit="clip") as bar:
         for batch in _predictions(config, protocol, model, clips):
@@ -161,9 +163,12 @@ def _measure(config: EvaluateVideoConfig, protocol: Protocol, networks: dict[str
             physics.add(batch.recorded, batch.truth, batch.made)
             if gap and batch.otherwise:
                 gap.add(batch.recorded, batch.made, *batch.otherwise)
+            if surprise:
+                surprise.add(batch.recorded)
             shown += list(zip(batch.truth, batch.made, strict=True))[: SHOWN - len(shown)]
             bar.update(len(batch.truth))
     moved = physics.summary(config.seed) | ({"counterfactual_gap": gap.summary(config.seed)} if gap else {})
+    moved |= surprise.summary(config.seed) if surprise else {}
     return Outcome(scores.summary(config.seed), moved, physics.left_out, shown)
 
 

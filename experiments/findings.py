@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the table. `state` is good, note (works without it) or bad; `fix` says what to type."""
+    """One line of the table. `fix` says what to type; `state` is good, optional (absent, no fault), note (to be looked at) or bad."""
 
     what: str
     found: str

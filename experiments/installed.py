@@ -14,6 +14,17 @@ from worldsim.experiments.findings import Finding, size
 
 PYTHONS = ((3, 11), (3, 13))
 NEEDED_EXTRAS = ("mujoco",)  # the demo's true world
+USES = {
+    "rl": "worldsim train-policy algorithm=ppo",
+    "vid2world": "the authors' checkpoints",
+    "rlds": "RLDS recordings and RT-1 policies",
+    "lerobot-data": "LeRobot recordings",
+    "vlm": "vision-language models as judges",
+    "web": "worldsim label and worldsim play",
+    "posttrain": "worldsim posttrain trainable=lora",
+    "remote": "policies behind a network",
+    "test": "the tests",
+}
 INSTALL = "pip install -c constraints.txt -e"
 
 
@@ -53,7 +64,8 @@ def extras(tested: Mapping[str, str] | None = None) -> Iterator[Finding]:
         missing, other = [package for package in packages if not _version(package)], _untested(packages, tested)
         fix = f'{INSTALL} ".[{extra}]"' if missing or other else ""
         if missing:
-            state, found = "bad" if extra in NEEDED_EXTRAS else "note", f"without {', '.join(missing)}"
+            state = "bad" if extra in NEEDED_EXTRAS else "optional"
+            found = f"without {', '.join(missing)}" + (f"; for {USES[extra]}" if extra in USES else "")
         else:
             state, found = "note" if other else "good", other or ", ".join(f"{package} {_version(package)}" for package in packages)
         yield Finding(f"extra {extra}", found, state, fix)

@@ -66,16 +66,13 @@ def nvidia_driver() -> tuple[str, str] | None:
 
 
 def bfloat16(cpuinfo: str = "/proc/cpuinfo") -> Iterator[Finding]:
-    """Whether the processor multiplies bf16 in hardware; without it bf16 is slower than fp32."""
+    """Whether the processor multiplies bf16 in hardware; without it bf16 is slower than fp32, which precision=auto then takes."""
     if not Path(cpuinfo).exists():
-        yield Finding("bf16 on the CPU", "unknown on this system", "note", "precision=fp32")
+        yield Finding("bf16 on the CPU", "unknown on this system")
         return
     flags = set(Path(cpuinfo).read_text(encoding="utf-8").split())
     found = sorted(flags & {"avx512_bf16", "amx_bf16"})
-    if found:
-        yield Finding("bf16 on the CPU", ", ".join(found))
-    else:
-        yield Finding("bf16 on the CPU", "no avx512_bf16, no amx_bf16", "note", "precision=fp32, which auto takes here")
+    yield Finding("bf16 on the CPU", ", ".join(found) or "none, so precision=auto takes fp32")
 
 
 def threads() -> Iterator[Finding]:
@@ -162,6 +159,6 @@ def browser(which: Callable[[str], str | None] = shutil.which) -> Iterator[Findi
     missing = ([] if program else ["chromium"]) + ([] if which("chromedriver") else ["chromedriver"])
     if missing:
         fix = "apt-get install -y --no-install-recommends chromium chromium-driver"
-        yield Finding("browser for tests", f"no {' and no '.join(missing)}", "note", fix)
+        yield Finding("browser for tests", f"no {' and no '.join(missing)}", "optional", fix)
     else:
         yield Finding("browser for tests", f"{program}, chromedriver")

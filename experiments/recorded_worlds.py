@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from worldsim.errors import UnknownName
+from worldsim.errors import InvalidInput, UnknownName
+from worldsim.load import part_config, part_facts
 from worldsim.registry import TRUTHS, did_you_mean
+
+Actor = Callable[[np.ndarray, Mapping[str, np.ndarray]], np.ndarray]  # frame uint8 [H, W, 3] and true state to an action [A]
 
 
 @dataclass(frozen=True)
@@ -15,56 +19,86 @@ class RecordedWorld:
     """One true world as it is recorded.
 
     Attributes:
+        name: what its episodes are called.
         instruction: what is asked in it.
         horizon: steps of an episode.
         start: seed to the place that its truth's `place` takes.
         choose_behaviour: a mix and a generator to a behaviour's name, and the behaviour itself, ready to be sent states.
-        expert_action: the true state to what the expert would do, kept with each state.
-        noisy: which components of the action may be disturbed.
+        expert: what would best be done, kept with each state; None where nobody knows.
+        noisy: by how much noise of standard deviation 1 disturbs each component of the action.
         options: options of the truth while it is recorded.
         nudged: a start as it is when it is set up a second time.
+        low: smallest value of each component of the action.
+        high: largest value.
+        most_noise: largest standard deviation of the noise of an episode.
     """
 
+    name: str
     instruction: str
     horizon: int
     start: Callable[[int], Any]
     choose_behaviour: Callable[[str, np.random.Generator], tuple[str, Any]]
-    expert_action: Callable[[Mapping[str, np.ndarray]], np.ndarray]
+    expert: Actor | None
     noisy: tuple[float, ...]
     options: Mapping[str, Any]
     nudged: Callable[[Any, np.random.Generator], Any]
+    low: tuple[float, ...] | float = -1.0
+    high: tuple[float, ...] | float = 1.0
+    most_noise: float = 0.4
 
     def disturb(self, action: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:
-        """The action with Gaussian noise of that standard deviation on its noisy components, within [-1, 1], float32."""
-        return np.clip(action + rng.normal(0, noise, len(self.noisy)) * self.noisy, -1, 1).astype(np.float32)
+        """The action with Gaussian noise of that standard deviation on its noisy components, within its bounds, float32."""
+        return np.clip(action + rng.normal(0, noise, len(self.noisy)) * self.noisy, self.low, self.high).astype(np.float32)
 
 
-def _drawer() -> RecordedWorld:
+def _seeing(expert: Callable[[Mapping[str, np.ndarray]], np.ndarray]) -> Actor:
+    """An expert that needs the true state only."""
+    return lambda frame, state: expert(state)
+
+
+def _drawer(truth: Any) -> RecordedWorld:
     from worldsim.envs.drawer.behaviours import choose_behaviour, expert_action
     from worldsim.envs.drawer.physics import nudged, wide_start
     from worldsim.envs.drawer.truth import HORIZON, INSTRUCTION
 
-    return RecordedWorld(INSTRUCTION, HORIZON, wide_start, choose_behaviour, expert_action, (1.0, 1.0, 1.0), {}, nudged)
+    return RecordedWorld("drawer", INSTRUCTION, HORIZON, wide_start, choose_behaviour, _seeing(expert_action), (1.0, 1.0, 1.0), {}, nudged)
 
 
-def _drop() -> RecordedWorld:
+def _drop(truth: Any) -> RecordedWorld:
     from worldsim.envs.drop.behaviours import choose_behaviour, expert_action
     from worldsim.envs.drop.physics import nudged, task_start
     from worldsim.envs.drop.truth import HORIZON, INSTRUCTION
 
-    return RecordedWorld(INSTRUCTION, HORIZON, task_start, choose_behaviour, expert_action, (0.0, 1.0), {"depth": True}, nudged)
+    return RecordedWorld(
+        "drop", INSTRUCTION, HORIZON, task_start, choose_behaviour, _seeing(expert_action), (0.0, 1.0), {"depth": True}, nudged
+    )
 
 
-WORLDS = {"drawer": _drawer, "drop": _drop}
+def _gym(config: Any) -> RecordedWorld:
+    from worldsim.envs.gym_truth.behaviours import choose_behaviour
+
+    truth = config.build()
+    truth.close()
+    spec = truth.action
+    reach = tuple((np.array(spec.high) - np.array(spec.low)) / 2)
+    act, instruction = partial(choose_behaviour, spec), config.instruction or config.name
+    return RecordedWorld(config.name, instruction, truth.horizon, int, act, None, reach, {}, _not_nudged, spec.low, spec.high)
 
 
-def recorded_world(truth: str) -> RecordedWorld:
-    """How the true world of that name is recorded.
+def _not_nudged(start: Any, rng: np.random.Generator) -> Any:
+    raise InvalidInput("a Gymnasium environment begins at seeds, and no seed lies near another, so its episodes have no second take")
+
+
+WORLDS = {"drawer": _drawer, "drop": _drop, "gym": _gym}
+
+
+def recorded_world(truth: Any) -> RecordedWorld:
+    """How a true world, given by name or mapping, is recorded.
 
     Raises:
         UnknownName: no such true world, or one that nobody here can act in.
     """
-    TRUTHS.config(truth)
-    if truth not in WORLDS:
-        raise UnknownName(f'nobody here knows how to act in the true world "{truth}"; {did_you_mean(truth, WORLDS)}')
-    return WORLDS[truth]()
+    name, config = part_facts(TRUTHS, truth)["name"], part_config(TRUTHS, truth)
+    if name not in WORLDS:
+        raise UnknownName(f'nobody here knows how to act in the true world "{name}"; {did_you_mean(name, WORLDS)}')
+    return WORLDS[name](config)

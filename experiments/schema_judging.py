@@ -13,8 +13,10 @@ class EvaluateConfig(ModelKeys):
 
     world_model: str = option("drawer", "name or checkpoint of the world model to act in")
     policies: list[Any] = option([], "names, checkpoints or mappings with `name`; [] is the shipped panel")
-    task: str = option("drawer", "name or file of the task, or a folder of recordings to start from")
-    truth: str | None = option(None, "name of a true world to run beside the model, to measure the agreement")
+    task: Any = option(
+        None, "name or file of the task, a folder of recordings to start from, or gym:ENV_ID; null is that of the truth, else drawer"
+    )
+    truth: Any = option(None, "true world to run beside the model, to measure the agreement: drawer, drop, gym:ENV_ID, or a mapping")
     verifier: Any = option(None, "name, checkpoint or mapping of the judge; null takes the world model's own, else classifier")
     episodes: int = option(100, "episodes per policy, one per start of the task", least=1)
     seed: int = option(0, SEED, least=0)
@@ -25,7 +27,11 @@ class EvaluateConfig(ModelKeys):
         "fast", "strict is bit-identical on one machine, whatever the batch, and several times slower", choices=("fast", "strict")
     )
     threads: int = option(0, THREADS, least=0)
-    workers: int = option(0, "processes for the true world; 0 uses every core, 1 stays in this process", least=0)
+    executor: str = option("local", "ray spreads the episodes over processes of this machine or of a cluster", choices=("local", "ray"))
+    ray_address: str | None = option(None, "HOST:PORT of a Ray cluster, or auto; null makes one of this machine for the time being")
+    workers: int = option(
+        0, "processes for the true world, with executor=ray for all episodes; 0 uses every core or GPU, 1 stays in this process", least=0
+    )
     run: str | None = option(None, "run folder; null is runs/evaluate-<task>, and the same folder again resumes")
     probe: int = option(
         0,
@@ -44,6 +50,9 @@ class EvaluateConfig(ModelKeys):
     )
     retry: bool = option(default=False, meaning="play again the episodes that a broken world or an unreachable policy left unscored")
     report: bool = option(default=True, meaning="write report/index.html with figures and videos")
+    suite: str | None = option(
+        None, "several evaluations and one page of them: drawer_shifts, or a YAML file; run= is then the folder of them all"
+    )
 
 
 @dataclass
@@ -94,6 +103,9 @@ class EvaluateVideoConfig(ModelKeys):
     shuffle_actions: bool = option(default=False, meaning="give each clip another one's actions: a model that listens must get worse")
     counterfactual: bool = option(
         default=False, meaning="predict each clip under another one's actions too: does the model react as much as the world does?"
+    )
+    surprise: bool = option(
+        default=False, meaning="does what cannot have happened surprise the model more than what did? By its own denoising error"
     )
     seed: int = option(0, "every draw of the model follows from it; the clips follow from the protocol's", least=0)
     batch: int = option(25, "clips predicted together", least=1)
@@ -215,8 +227,9 @@ class BenchConfig(EngineKeys):
     out: str = option("bench.json", "file that the timings are written to")
     parts: list[str] = option(
         ["memory", "frames", "env", "evaluation", "peers"],
-        "what to measure; engine and decoder say what each of the engine's options is worth, play what worldsim play reaches",
-        choices=("memory", "frames", "env", "evaluation", "engine", "decoder", "play", "peers"),
+        "what to measure; engine and decoder say what each of the engine's options is worth, play what worldsim play reaches, scaling what "
+        "workers of Ray add",
+        choices=("memory", "frames", "env", "evaluation", "scaling", "engine", "decoder", "play", "peers"),
     )
     world_model: str = option("drawer", "name or checkpoint of the world model to time")
     preset: str | None = option(None, "sizes to time in the model alone with random weights in its place, as dynamicrafter_small or rt1")
@@ -236,6 +249,7 @@ class BenchConfig(EngineKeys):
     task: str = option("drawer", "task of the short evaluation, and of play")
     verifier: Any = option(None, "judge of the short evaluation; null takes the world model's own, else classifier")
     episodes: int = option(25, "episodes per policy of the short evaluation", least=1)
+    workers: list[int] = option([1, 2, 4], "numbers of Ray's workers, each of one thread, that share the short evaluation", least=1)
     evaluation_batch: int = option(25, "episodes of the short evaluation that are stepped together", least=1)
     peer_diamond: str | None = option(None, "checkout of DIAMOND to time beside ours; also --peer diamond=FOLDER")
     peer_worldgym: str | None = option(None, "checkout of WorldGym to time beside ours; also --peer worldgym=FOLDER")

@@ -12,12 +12,14 @@ class CollectConfig:
 
     out: str = option("data/drawer", "folder that the episodes are written to")
     episodes: int = option(4000, "number of episodes in the folder when the command ends", least=1)
-    truth: str = option("drawer", "name of the true world to record")
+    truth: Any = option("drawer", "true world to record: drawer, drop, gym:ENV_ID, or {name: gym, id: ENV_ID, ...}")
     split: str = option("train", "which of the three disjoint ranges of seeds to record", choices=("train", "validation", "evaluation"))
     seed: int = option(0, SEED, least=0)
     workers: int = option(0, "processes; 0 uses every core", least=0)
     mix: str = option("default", "name of the mixture of behaviours that act")
-    policies: list[str] = option([], "checkpoints of image policies to roll out as well")
+    policies: list[Any] = option([], "who acts instead: names, checkpoints or mappings with `name`; each episode draws one")
+    noise: float | None = option(None, "largest noise on actions, as a share of half their range; null is 0.4", least=0)
+    expert: Any = option(None, "policy that is asked at every frame too; its answers are what train-policy then learns")
 
 
 @dataclass

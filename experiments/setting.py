@@ -26,7 +26,7 @@ from worldsim.load import (
     shipped_panel,
 )
 from worldsim.options import SamplerKeys, model_options
-from worldsim.registry import POLICIES, TRUTHS, VERIFIERS, WORLD_MODELS
+from worldsim.registry import POLICIES, TASKS, TRUTHS, VERIFIERS, WORLD_MODELS
 from worldsim.report.run_folder import PEOPLE
 from worldsim.types import Policy, Task, Truth, Verifier, WorldModel, WorldSpec
 
@@ -38,7 +38,8 @@ SAMPLER_KEYS = tuple(field.name for field in fields(SamplerKeys))  # of a checkp
 class Setting:
     """What is run: worlds by name, the policies, the task, the judge, the planned episodes, and what a run folder is known by.
 
-    `world` is what the world model takes and gives; `world_facts` and `facts` are what episodes depend on, by world and by policy.
+    `world` is what the world model takes and gives; `world_facts` and `facts` are what episodes depend on, by world and by policy;
+    `specs` and `judge` are what policies and the verifier are loaded from.
     """
 
     worlds: dict[str, Imagined | Genuine]
@@ -49,6 +50,7 @@ class Setting:
     facts: dict[str, dict[str, Any]]
     task: Task
     verifier: Verifier
+    judge: Any
     identity: dict[str, Any]
     planned: list[Episode]
 
@@ -59,8 +61,8 @@ def prepare(config: EvaluateConfig) -> Setting:
     Raises:
         WorldsimError: an unknown name, a damaged checkpoint, parts that do not fit one another, more episodes than starts.
     """
-    strict = config.determinism == "strict"
-    use_torch(config.threads, config.device, strict=strict)
+    strict, device = config.determinism == "strict", _device_here(config)
+    use_torch(config.threads, device, strict=strict)
     specs = policy_specs(config.policies)
     facts = {name: part_facts(POLICIES, spec) for name, spec in specs.items()}
     world_facts, model_config = world_model_facts(config.world_model)
@@ -71,7 +73,7 @@ def prepare(config: EvaluateConfig) -> Setting:
     sampler = sampler_facts(model_config, config) | pinned | (_engine(config) if pinned else {})
     worlds = {"imagined": [world_facts, sampler]} | ({"truth": [part_facts(TRUTHS, config.truth), pinned]} if config.truth else {})
     planned = plan(task, facts, worlds, config.episodes, config.seed)
-    model = open_model(config)
+    model = open_model(replace(config, device=device))
     check_verifier_frames(judge, model.spec)
     check_gates(judge, world_facts, sampler)
     built = {"imagined": Imagined(model, strict=strict)}
@@ -86,7 +88,15 @@ def prepare(config: EvaluateConfig) -> Setting:
         "seed": config.seed,
     }
     cast = Cast(policies, one_by_one=strict)
-    return Setting(built, model.spec, worlds, cast, specs, facts, task, load_verifier(judge), identity, planned)
+    return Setting(built, model.spec, worlds, cast, specs, facts, task, load_verifier(judge), judge, identity, planned)
+
+
+def _device_here(config: EvaluateConfig) -> str:
+    """Where this process holds the world model: a command whose workers have the GPUs may itself have none."""
+    import torch
+
+    elsewhere = config.executor == "ray" and config.device == "cuda" and not torch.cuda.is_available()
+    return "cpu" if elsewhere else config.device
 
 
 def use_torch(threads: int, device: str, *, strict: bool = False) -> None:
@@ -239,22 +249,30 @@ def _engine(config: EvaluateConfig) -> dict[str, Any]:
     return {key: getattr(config, key) for key in ("device", "compile", "channels_last")}
 
 
+def asked_task(config: EvaluateConfig) -> Any:
+    """The task that was named, else that of the truth where it has one, else the drawer; a name, path or mapping."""
+    if config.task is not None:
+        return config.task
+    return config.truth if config.truth and part_facts(TRUTHS, config.truth)["name"] in TASKS else "drawer"
+
+
 def _task(config: EvaluateConfig, camera: str | None) -> Task:
     """The task asked for; recordings are seen from the camera that the world model was trained on."""
-    task = load_task(config.task, camera)
+    task = load_task(asked_task(config), camera)
     return task if config.horizon is None else replace(task, horizon=config.horizon)
 
 
-def open_truth(name: str, task: Task, spec: WorldSpec) -> Truth:
-    """The true world of that name, at the task's first start.
+def open_truth(given: Any, task: Task, spec: WorldSpec) -> Truth:
+    """A true world by name or mapping, at the task's first start.
 
     Raises:
         InvalidInput: it cannot be placed at the task's starts, or its actions or frames are not the world model's.
         UnknownName, MissingDependency: there is none of that name, or what it needs is not installed.
     """
+    name = part_name(given)
     if task.starts[0].recording:
         raise InvalidInput(f'truth "{name}" cannot be placed at the recorded starts of task "{task.id}"; drop truth={name}')
-    truth = load_truth(name)
+    truth = load_truth(given)
     if truth.action != spec.action:
         raise InvalidInput(f'truth "{name}" takes {truth.action}, the world model {spec.action}; name the world it was learned from')
     shape = truth.reset(task.starts[:1]).shape[1:]

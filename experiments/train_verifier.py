@@ -154,7 +154,8 @@ def _estimates(source: Source, clips: LabelledClips) -> dict[str, Any] | None:
     judge = source.judge()
     if not isinstance(judge, StateVerifier):
         return None
-    return {"name": judge.name, "boundary": judge.threshold, "scale": float(np.std(clips.values)) or 1.0}
+    name, boundary = judge.rule(next(source.episodes("train"))[1])
+    return {"name": name, "boundary": boundary, "scale": float(np.std(clips.values)) or 1.0}
 
 
 def _scale(estimates: dict[str, Any] | None) -> dict[str, float]:

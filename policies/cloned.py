@@ -36,7 +36,12 @@ class ClonedPolicy:
 @POLICIES.register("cloned")
 @dataclass
 class ClonedConfig:
-    """A checkpoint folder written by `worldsim train-policy`."""
+    """A checkpoint folder written by `worldsim train-policy`.
+
+    Attributes:
+        path: the folder, or the name of one that ships.
+        device: "cpu", "cuda" or "cuda:1".
+    """
 
     path: str
     device: str = "cpu"

@@ -3,6 +3,7 @@
 import getpass
 import json
 import platform
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,8 @@ def test_extras_are_one_line_each(monkeypatch):
     found = by_name(installed.extras({"pyarrow": "26"}))
     assert list(found) == ["extra mujoco", "extra vlm", "extra lerobot-data"]
     assert found["extra mujoco"].state == "bad"  # the demo needs it
-    assert found["extra vlm"] == Finding("extra vlm", "without openai", "note", 'pip install -c constraints.txt -e ".[vlm]"')
+    advice = 'pip install -c constraints.txt -e ".[vlm]"'
+    assert found["extra vlm"] == Finding("extra vlm", "without openai; for vision-language models as judges", "optional", advice)
     assert found["extra lerobot-data"] == Finding("extra lerobot-data", "pyarrow 26")
     assert by_name(installed.base_packages({}))["numpy"] == Finding("numpy", "not installed", "bad", "pip install -c constraints.txt -e .")
 
@@ -128,13 +130,14 @@ def test_processor_memory_disk_and_browser(tmp_path, monkeypatch):
     cpuinfo.write_text("flags\t\t: fpu avx512_bf16 sse\n")
     assert only(machinery.bfloat16(str(cpuinfo))).found == "avx512_bf16"
     cpuinfo.write_text("flags\t\t: fpu avx2\n")
-    assert only(machinery.bfloat16(str(cpuinfo))).state == "note"
+    assert only(machinery.bfloat16(str(cpuinfo))) == Finding("bf16 on the CPU", "none, so precision=auto takes fp32")
     assert (only(machinery.memory(2**30)).state, only(machinery.memory(2**34)).state) == ("note", "good")
     low = only(machinery.disk(lambda path: 2**30))
     assert (low.found, low.state, low.fix) == ("1.0 GiB free", "note", "free 4.0 GiB on this disk")
     assert only(machinery.disk(lambda path: 2**40)).state == "good"
     assert "cores" in only(machinery.threads()).found
-    assert only(machinery.browser(lambda name: None)).found == "no chromium and no chromedriver"
+    lacking = only(machinery.browser(lambda name: None))
+    assert (lacking.found, lacking.state) == ("no chromium and no chromedriver", "optional")
     assert only(machinery.browser(lambda name: f"/bin/{name}")).state == "good"
     assert [size(count) for count in (7, 2048, 3 * 2**20, 5 * 2**30)] == ["7 B", "2 KiB", "3 MiB", "5.0 GiB"]
 
@@ -160,6 +163,36 @@ def test_the_table_is_printed_written_and_fails_on_what_is_missing(tmp_path, mon
     monkeypatch.setattr(doctor, "examine", lambda: [Finding("spoon", "silver")])
     doctor.run(DoctorConfig())
     assert "ok" in capsys.readouterr().out
+
+
+def test_the_last_line_says_what_to_look_at():
+    good, absent, old = Finding("a", "1"), Finding("b", "none", "optional"), Finding("c", "0.1", "note")
+    assert doctor.summary([good]) == "Everything that the demo needs is here."
+    assert doctor.summary([good, absent]) == "Everything that the demo needs is here. Absent, for some uses only: b."
+    assert doctor.summary([good, absent, old]).endswith("is here. Look at: c. Absent, for some uses only: b.")
+
+
+def test_every_extra_says_what_it_is_for():
+    extras = {extra for _, extra in installed._requirements() if extra}
+    assert extras - set(installed.NEEDED_EXTRAS) == set(installed.USES)
+
+
+@pytest.mark.slow
+def test_a_machine_with_what_the_demo_installs_and_nothing_else_has_no_trouble(monkeypatch, capsys):
+    needed = {package for package, extra in installed._requirements() if extra in (None, *installed.NEEDED_EXTRAS)}
+    real = installed._version
+    monkeypatch.setattr(installed, "_version", lambda package: real(package) if package in needed else None)
+    monkeypatch.setattr(machinery, "browser", partial(machinery.browser, lambda name: None))
+    monkeypatch.setattr(machinery, "DISK_NEEDED", 0)
+    monkeypatch.setattr(machinery, "MEMORY_NEEDED", 0)
+    found = by_name(doctor.examine())
+    assert {finding.state for finding in found.values()} == {"good", "optional"}
+    assert all(f"extra {extra}" in {what for what, finding in found.items() if finding.state == "optional"} for extra in installed.USES)
+    monkeypatch.setattr(doctor, "examine", lambda: found.values())
+    assert cli.main(["doctor"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert not [word for word in ("missing", "note", "damaged", "warning", "error", "Look at") if word in out]
 
 
 @pytest.mark.slow

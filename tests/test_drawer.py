@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
@@ -343,8 +342,7 @@ def test_without_mujoco_the_error_names_the_extra(monkeypatch):
 
 
 def collect(out, episodes: int, **options) -> None:
-    given = {"truth": "drawer", "split": "validation", "seed": 3, "workers": 1, "mix": "default", "policies": []}
-    run_collect(SimpleNamespace(out=str(out), episodes=episodes, **(given | options)))
+    run_collect(CollectConfig(out=str(out), episodes=episodes, split="validation", seed=3, workers=1, **options))
 
 
 @pytest.mark.slow

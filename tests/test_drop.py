@@ -1,7 +1,6 @@
 """The true drop world: falls by the formula, repeats itself, measures what it shows, is a sound environment, and is recorded whole."""
 
 import json
-from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
@@ -18,6 +17,7 @@ from worldsim.envs.drop.rendering import DepthCamera
 from worldsim.envs.drop.truth import HORIZON, DropTruth
 from worldsim.errors import InvalidInput, UnknownName
 from worldsim.experiments.collect import run as run_collect
+from worldsim.experiments.schema import CollectConfig
 from worldsim.load import load_task, load_verifier
 from worldsim.types import Trajectory
 
@@ -204,8 +204,7 @@ def test_the_state_judge_knows_the_line():
 
 @pytest.mark.slow
 def test_collecting_keeps_frames_states_depth_and_what_actions_mean(tmp_path, truth):
-    options = {"truth": "drop", "split": "validation", "seed": 3, "workers": 1, "mix": "default", "policies": []}
-    run_collect(SimpleNamespace(out=str(tmp_path), episodes=2, **options))
+    run_collect(CollectConfig(out=str(tmp_path), episodes=2, truth="drop", split="validation", seed=3, workers=1))
     episode = read_trajectory(tmp_path / "validation" / "01000" / "1000003.h5")
     assert (len(episode), episode.task_id, episode.frames.shape) == (HORIZON, "drop", (HORIZON + 1, 32, 32, 3))
     frames = [truth.place([task_start(1_000_003)])[0], *(truth.step(action[None])[0][0] for action in episode.actions)]

@@ -49,7 +49,12 @@ class Human:
 @VERIFIERS.register("human")
 @dataclass
 class HumanConfig:
-    """Labels of people: whose, None being the majority of all, and from where, None being the run that is judged."""
+    """Labels of people, as `worldsim label` asks for them.
+
+    Attributes:
+        rater: whose; None is the majority of all.
+        labels: exported labels, or a run folder that was labelled; None is the run that is judged.
+    """
 
     rater: str | None = None
     labels: str | None = None

@@ -13,7 +13,8 @@ from worldsim.types import Trajectory, Verdict
 class RecordedVerifier:
     """Success as the field `flag` of an episode's metadata says: its own, or of what `worldsim import` kept of the data set ("recorded").
 
-    A name with dots goes into mappings: `outcome.success`.
+    Attributes:
+        flag: name of the field; one with dots goes into mappings: `outcome.success`.
     """
 
     flag: str = "success"

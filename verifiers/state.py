@@ -7,6 +7,7 @@ from worldsim.registry import VERIFIERS
 from worldsim.types import Trajectory, Verdict
 
 RULES = {"drop": ("miss", 0.0)}  # by task: the state that tells, and what it must lie below
+SAID = "success"  # the state by which a world says itself whether its task is done
 
 
 @VERIFIERS.register("state")
@@ -14,7 +15,12 @@ RULES = {"drop": ("miss", 0.0)}  # by task: the state that tells, and what it mu
 class StateVerifier:
     """Success when the last value of `name` lies below `threshold` (metres for the drawer's opening).
 
-    An episode of a world that has no such state but a rule of its own (`RULES`) is judged by that.
+    An episode of a world that has no such state but a rule of its own (`RULES`) is judged by that; one that holds whether its task is done
+    (the state `success`, 0 or 1) by that.
+
+    Attributes:
+        name: the recorded state that is looked at.
+        threshold: below this it is a success, in the state's unit.
     """
 
     name: str = "opening"
@@ -28,11 +34,17 @@ class StateVerifier:
         """1 or 0 for each; "could not tell" where the state was not recorded."""
         return [self._judge(trajectory) for trajectory in trajectories]
 
+    def rule(self, trajectory: Trajectory) -> tuple[str, float]:
+        """The state that an episode is judged by, and where success begins."""
+        if self.name in trajectory.states:
+            return self.name, self.threshold
+        own = (SAID, 0.5) if SAID in trajectory.states else (self.name, self.threshold)
+        return RULES.get(trajectory.task_id, own)
+
     def _judge(self, trajectory: Trajectory) -> Verdict:
-        name, threshold = self.name, self.threshold
-        if name not in trajectory.states:
-            name, threshold = RULES.get(trajectory.task_id, (name, threshold))
+        name, threshold = self.rule(trajectory)
         if name not in trajectory.states:
             return Verdict(None, f'no true state "{name}" was recorded')
         value = float(trajectory.states[name][-1])
-        return Verdict(float(value < threshold), f"{name} is {value:.3f} at the end", {name: value})
+        success = value >= threshold if name == SAID else value < threshold
+        return Verdict(float(success), f"{name} is {value:.3f} at the end", {name: value})

@@ -52,7 +52,12 @@ class Vote:
 @VERIFIERS.register("vote")
 @dataclass
 class VoteConfig:
-    """The members, each a name, path or mapping; `quorum` is the fewest that must be able to tell, more than half where it is None.
+    """What several judges say together.
+
+    Attributes:
+        of: the members, each a name, path or mapping.
+        rule: "majority", or "mean" of their scores.
+        quorum: the fewest that must be able to tell; None is more than half.
 
     Raises:
         InvalidInput: no list of members, two of one name, or a quorum that they cannot reach.

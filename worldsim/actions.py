@@ -26,6 +26,7 @@ class ActionSpec:
         rotation: "none", "rpy" (roll, pitch, yaw) or "axis_angle" (a vector along the axis, as long as the angle); radians.
         gripper: "none"; "relative" (+ closes) or "relative_open" (+ opens), 0 leaves it; "absolute" (1 is open, 0 closed) or
             "absolute_closed" (1 is closed, 0 open).
+        choice: the components stand for the possibilities of one choice: whichever is largest counts as 1, the others as 0.
     """
 
     names: tuple[str, ...]
@@ -35,6 +36,7 @@ class ActionSpec:
     frame: str = "base"
     rotation: str = "none"
     gripper: str = "none"
+    choice: bool = False
 
     def __post_init__(self) -> None:
         for key in ("names", "low", "high"):  # lists arrive from JSON
@@ -71,7 +73,7 @@ class ActionSpec:
         return len(self.names)
 
     def check(self, actions: Any) -> np.ndarray:
-        """`actions` as float32 `[B, A]`, refused when the shape, a bound or a NaN says no.
+        """`actions` as float32 `[B, A]`, refused when the shape, a bound or a NaN says no; of a choice, one-hot.
 
         Raises:
             InvalidInput: with the first offending component.
@@ -86,7 +88,7 @@ class ActionSpec:
             raise InvalidInput(
                 f'action "{self.names[axis]}" of lane {lane} is {array[lane, axis]:g}, expected a number in {bounds}; clip it first'
             )
-        return array
+        return np.eye(self.size, dtype=np.float32)[array.argmax(axis=1)] if self.choice else array
 
     @staticmethod
     def numbers(actions: Any) -> np.ndarray:

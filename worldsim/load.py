@@ -14,7 +14,7 @@ from worldsim.types import ActionSpec, Task
 
 KINDS = {"world model": "world_models", "policy": "policies", "verifier": "verifiers"}
 LIFTING = ("chunk", "ensemble")  # the adapters that make a planner act
-CONVENTION = ("frame", "rotation", "gripper", "rate_hz", "names")
+CONVENTION = ("frame", "rotation", "gripper", "rate_hz", "choice", "names")
 CONVERTERS = {  # which adapter makes an attribute of an action the world's
     "names": "{name: components, rename: {WORLD'S: POLICY'S}}",
     "rate_hz": "{name: rate, actions: delta}",
@@ -153,7 +153,7 @@ def load_truth(spec: Any = "drawer") -> Any:
 
 
 def load_task(name: Any = "drawer", camera: str | None = None) -> Task:
-    """A task by name, from a file of starts, or the folder of recorded episodes whose first frames (of `camera`) it starts from.
+    """A task by name or mapping, from a file of starts, or the folder of recorded episodes whose first frames (of `camera`) it starts from.
 
     Raises:
         UnknownName: none of them, or episodes without that camera.
@@ -161,8 +161,8 @@ def load_task(name: Any = "drawer", camera: str | None = None) -> Task:
     """
     if isinstance(name, Task):
         return name
-    if str(name) in TASKS:
-        return TASKS.config(str(name)).build()
+    if isinstance(name, Mapping) or _resolve(TASKS, name)[0] in TASKS:
+        return _part(TASKS, name)
     from worldsim.data.tasks import read_starts, recorded_task
 
     if Path(name).is_dir():
@@ -240,6 +240,12 @@ def _part(registry: Registry, spec: Any, *arguments: Any) -> Any:
     return spec
 
 
+def _shorthand(registry: Registry, name: str) -> tuple[str, dict[str, Any]]:
+    """A name and its options; of truths and tasks, `NAME:ID` is one that is told an id, such as `gym:Pendulum-v1`."""
+    part, colon, id = name.partition(":")
+    return (part, {"id": id}) if colon and registry in (TRUTHS, TASKS) and part in registry else (name, {})
+
+
 def _resolve(registry: Registry, spec: str | Path | Mapping) -> tuple[str, dict[str, Any]]:
     """A name, path or mapping as the name of a registered part and its options."""
     if isinstance(spec, Mapping):
@@ -247,7 +253,7 @@ def _resolve(registry: Registry, spec: str | Path | Mapping) -> tuple[str, dict[
             raise InvalidInput(f"a {registry.kind} given as a mapping needs a name, got {dict(spec)}; type {{name: NAME, ...}}")
         name, options = str(spec["name"]), {str(key): value for key, value in spec.items() if key not in ("name", "as", "adapters")}
     else:
-        name, options = str(spec), {}
+        name, options = _shorthand(registry, str(spec))
     if name in registry or registry.kind not in READERS:
         found = shipped_folder(KINDS[registry.kind], str(options["path"])) if "path" in options and registry.kind in KINDS else None
         return name, options | ({"path": str(found)} if found else {})

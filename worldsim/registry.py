@@ -60,6 +60,16 @@ class Registry:
         load_plugins()
         return name in self._parts
 
+    def part(self, name: str) -> Callable[..., Any]:
+        """The config dataclass that answers to `name`.
+
+        Raises:
+            UnknownName: no part has this name.
+        """
+        if name not in self:
+            raise UnknownName(f'unknown {self.kind} "{name}"; {did_you_mean(name, self._parts)}')
+        return self._parts[name]
+
     def config(self, name: str, options: Mapping[str, Any] | None = None) -> Any:
         """The config dataclass of `name`, filled with `options`.
 
@@ -67,9 +77,7 @@ class Registry:
             UnknownName: no part has this name, or the part has no such option.
             InvalidInput: an option is missing or of another type.
         """
-        if name not in self:
-            raise UnknownName(f'unknown {self.kind} "{name}"; {did_you_mean(name, self._parts)}')
-        part, options = self._parts[name], dict(options or {})
+        part, options = self.part(name), dict(options or {})
         fields = [field.name for field in dataclasses.fields(part)]
         for key in options:
             if key not in fields:

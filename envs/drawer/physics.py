@@ -10,6 +10,7 @@ from importlib.resources import files
 import numpy as np
 
 from worldsim.envs.drawer.rendering import import_mujoco
+from worldsim.envs.drawer.shift import Shift, add_distractor, apply
 from worldsim.types import ActionSpec
 
 ACTION = ActionSpec(names=("x", "y", "z"), low=(-1.0,) * 3, high=(1.0,) * 3, rate_hz=10.0)
@@ -18,6 +19,7 @@ SUBSTEPS = 25  # of 4 ms
 CLOSED = 0.02  # an opening below this counts as closed
 OPENING = (0.0, 0.168)
 WORKSPACE = np.array([[-0.17, -0.33, 0.075], [0.17, 0.03, 0.26]])  # corners of the box that the hand's target stays in
+CABINET_X = (-0.07, 0.09)  # where the cabinet stands along x in recordings and starts
 HANDLE_Y = 0.022  # the handle's y at opening 0
 HANDLE_Z = 0.12
 SAME = 0.002  # metres by which two takes of one start may lie apart
@@ -33,11 +35,19 @@ class DrawerStart:
     hand: tuple[float, float, float]
 
 
-def task_start(seed: int) -> DrawerStart:
-    """The start that a seed stands for in the closing task: drawer well open, hand in front of it."""
+def task_start(seed: int, beyond: float = 0.0) -> DrawerStart:
+    """The start that a seed stands for in the closing task: drawer well open, hand in front of it.
+
+    With `beyond`, metres, all is as it is without, but the cabinet stands up to so much outside its range, at the nearer side.
+    """
     rng = np.random.default_rng([seed, 1])
     hand = rng.uniform([-0.17, -0.31, 0.13], [0.13, -0.24, 0.24])
-    return DrawerStart(rng.uniform(-0.07, 0.09), rng.uniform(0.11, 0.165), tuple(hand))
+    cabinet, opening = rng.uniform(*CABINET_X), rng.uniform(0.11, 0.165)
+    if beyond:
+        low, high = CABINET_X
+        out = rng.uniform(0, beyond)
+        cabinet = low - out if cabinet < (low + high) / 2 else high + out
+    return DrawerStart(cabinet, opening, tuple(hand))
 
 
 def wide_start(seed: int) -> DrawerStart:
@@ -66,12 +76,14 @@ def _is_free(hand: tuple[float, ...], opening: float) -> bool:
 
 
 class DrawerPhysics:
-    """One drawer world. `reset` places everything, `step` advances 0.1 s."""
+    """One drawer world. `reset` places everything, `step` advances 0.1 s. `shift` says how it differs from the known one."""
 
-    def __init__(self) -> None:
-        self._mujoco = import_mujoco()
-        xml = files("worldsim.envs.drawer").joinpath("scene.xml").read_text()
-        self.model = self._mujoco.MjModel.from_xml_string(xml)
+    def __init__(self, shift: Shift | None = None) -> None:
+        self._mujoco, shift = import_mujoco(), shift or Shift()
+        spec = self._mujoco.MjSpec.from_string(files("worldsim.envs.drawer").joinpath("scene.xml").read_text())
+        add_distractor(spec, shift.distractor)
+        self.model = spec.compile()
+        apply(self.model, shift)
         self.data = self._mujoco.MjData(self.model)
         self._cabinet = self.model.body("cab").id
         self._tip = self.model.site("tcp").id

@@ -33,7 +33,12 @@ class DropTruth(MujocoTruth):
 @TRUTHS.register("drop")
 @dataclass
 class DropTruthConfig:
-    """The MuJoCo ball, rendered at `size` pixels; with `depth`, states have depth, segmentation and the camera too."""
+    """The MuJoCo ball.
+
+    Attributes:
+        size: pixels of a side of the picture.
+        depth: states have depth, segmentation and the camera too.
+    """
 
     size: int = 32
     depth: bool = False

@@ -48,6 +48,7 @@ def _parts(config: BenchConfig) -> Iterator[tuple[str, Callable[[], Numbers]]]:
     from worldsim.experiments.bench.memory import measure_memory
     from worldsim.experiments.bench.others import measure_peers
     from worldsim.experiments.bench.play import measure_play
+    from worldsim.experiments.bench.scaling import measure_scaling
     from worldsim.experiments.bench.subject import subject_of, world_model_of
     from worldsim.experiments.bench.surroundings import measure_env
 
@@ -56,6 +57,7 @@ def _parts(config: BenchConfig) -> Iterator[tuple[str, Callable[[], Numbers]]]:
         "frames": lambda: measure_frames(subject_of(config), config),
         "env": lambda: measure_env(world_model_of(config), config),
         "evaluation": lambda: measure_evaluation(config),
+        "scaling": lambda: measure_scaling(config),
         "engine": lambda: measure_engine(config),
         "decoder": lambda: measure_decoder(config),
         "play": lambda: measure_play(config),

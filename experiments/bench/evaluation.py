@@ -24,28 +24,32 @@ def measure_evaluation(config: BenchConfig) -> dict[str, Any]:
 
 
 def _evaluated(config: BenchConfig, folder: Path) -> dict[str, Any]:
-    from worldsim.experiments.evaluate import run
-
     panel = config.policies or shipped_panel()[:1] + shipped_panel()[-1:]
-    with redirect_stdout(io.StringIO()):
-        path = run(_asked(config, panel, folder / "run"))
-    throughput = json.loads((path / "results.json").read_text(encoding="utf-8"))["throughput"]
+    throughput = evaluated(config, panel, folder / "run", batch=config.evaluation_batch, threads=config.threads)
     total = sum(throughput["seconds"].values())
     shares = {part: seconds / total for part, seconds in throughput["seconds"].items()}
     return throughput | {"shares": shares, "policies": panel, "episodes": config.episodes, "batch": config.evaluation_batch}
 
 
-def _asked(config: BenchConfig, panel: list[Any], folder: Path) -> EvaluateConfig:
+def evaluated(config: BenchConfig, panel: list[Any], folder: Path, **keys: Any) -> dict[str, Any]:
+    """The throughput of an evaluation of `panel` in `folder`, with further keys of evaluate."""
+    from worldsim.experiments.evaluate import run
+
+    with redirect_stdout(io.StringIO()):
+        path = run(_asked(config, panel, folder, keys))
+    return json.loads((path / "results.json").read_text(encoding="utf-8"))["throughput"]
+
+
+def _asked(config: BenchConfig, panel: list[Any], folder: Path, keys: dict[str, Any]) -> EvaluateConfig:
     return EvaluateConfig(
         world_model=config.world_model,
         policies=panel,
         task=config.task,
         verifier=config.verifier,
         episodes=config.episodes,
-        batch=config.evaluation_batch,
         device=config.device,
         **{key.name: getattr(config, key.name) for key in fields(EngineKeys)},
-        threads=config.threads,
         run=str(folder),
         report=False,
+        **keys,
     )

@@ -12,12 +12,14 @@ Numbers = Mapping[str, Any]
 def tables(numbers: Numbers) -> Iterator["Table | str"]:
     """What was measured, part by part, and a line for all that was skipped."""
     makers = {"frame_ms": _frames, "env_fps": _env, "peak_mib": _memory, "evaluation": _evaluation}
-    makers |= {"engine_ms": _engine, "decoder_ms": _decoder, "play_fps": _play}
+    makers |= {"engine_ms": _engine, "decoder_ms": _decoder, "play_fps": _play, "scaling": _scaling}
     for key, make in makers.items():
         if key in numbers:
             yield make(numbers)
     if "evaluation_skipped" in numbers:
         yield f"evaluation skipped: {numbers['evaluation_skipped']}"
+    if "scaling_skipped" in numbers:
+        yield f"scaling skipped: {numbers['scaling_skipped']}"
     if "play_browser_skipped" in numbers:
         yield f"play in a browser skipped: {numbers['play_browser_skipped']}"
     yield from _peers(numbers)
@@ -81,6 +83,16 @@ def _evaluation(numbers: Numbers) -> "Table":
     table = _table(f"A whole evaluation: {about}", "part", "seconds", "share")
     for part, seconds in found["seconds"].items():
         table.add_row(part, f"{seconds:.2f}", f"{found['shares'][part]:.1%}")
+    return table
+
+
+def _scaling(numbers: Numbers) -> "Table":
+    found = numbers["scaling"]
+    low, high = found["load"]
+    about = f"{found['rollouts']} rollouts, {found['batch']} in a round, {found['cores']} cores, load {low:.1f} to {high:.1f}"
+    table = _table(f"Workers of one thread each: {about}", "workers", "rollouts per hour", "times the first")
+    for way, rate in found["rollouts_per_hour"].items():
+        table.add_row(way, f"{rate:,.0f}", f"{found['speedup'][way]:.2f}x")
     return table
 
 

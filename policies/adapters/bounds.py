@@ -42,7 +42,12 @@ class Scaled(Converted):
 @ADAPTERS.register("clip")
 @dataclass
 class ClipConfig:
-    """Cut each component to the bounds of the world, or to given ones."""
+    """Cut each component to the bounds of the world, or to given ones.
+
+    Attributes:
+        low: least of each component; None takes the world's.
+        high: most of each component; None takes the world's.
+    """
 
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
@@ -62,7 +67,11 @@ class ClipConfig:
 @ADAPTERS.register("scale")
 @dataclass
 class ScaleConfig:
-    """Map some components linearly from their bounds to new ones: `{world_vector_0: [-0.05, 0.05], ...}`."""
+    """Map some components linearly from their bounds to new ones: `{world_vector_0: [-0.05, 0.05], ...}`.
+
+    Attributes:
+        to: [low, high] by the name of the component.
+    """
 
     to: dict[str, Sequence[float]]
 

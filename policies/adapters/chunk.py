@@ -98,7 +98,11 @@ class Ensemble(Planned):
 @ADAPTERS.register("chunk")
 @dataclass
 class ChunkConfig:
-    """Play a plan action by action: what a planner gets where no other adapter lifts it."""
+    """Play a plan action by action: what a planner gets where no other adapter lifts it.
+
+    Attributes:
+        execute: actions of each plan that are played before the next is made; None plays them all.
+    """
 
     execute: int | None = None
 
@@ -110,7 +114,12 @@ class ChunkConfig:
 @ADAPTERS.register("ensemble")
 @dataclass
 class EnsembleConfig:
-    """Plan at every step and average over plans: temporal ensembling."""
+    """Plan at every step and average over plans: temporal ensembling.
+
+    Attributes:
+        temperature: above 0 favours older plans, below 0 newer ones; 0 is the plain mean.
+        plans: most plans that are averaged; None is as many as reach the step.
+    """
 
     temperature: float = 0.0
     plans: int | None = None

@@ -111,7 +111,11 @@ def _pictures(file: h5py.File, count: int) -> np.ndarray:
 @RECORDING_FORMATS.register("csgo")
 @dataclass(frozen=True)
 class Csgo:
-    """Counter-Strike of Pearce and Zhu: HDF5 files of 1000 frames at 16 Hz, 51 keys, buttons and mouse steps."""
+    """Counter-Strike of Pearce and Zhu: HDF5 files of 1000 frames at 16 Hz, 51 keys, buttons and mouse steps.
+
+    Attributes:
+        frames: how many each file holds.
+    """
 
     path: str
     camera: str | None = None

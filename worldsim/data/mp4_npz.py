@@ -100,7 +100,11 @@ def _read(told: Told, key: str | None, pair: Pair) -> Trajectory:
 @RECORDING_FORMATS.register("mp4-npz")
 @dataclass(frozen=True)
 class Mp4Npz(PairedOptions):
-    """Pairs of NAME.mp4 and NAME.npz; what the actions mean is said by names, rate, frame, rotation and gripper."""
+    """Pairs of NAME.mp4 and NAME.npz; what the actions mean is said by names, rate, frame, rotation and gripper.
+
+    Attributes:
+        key: name of the array of actions; None where there is one only.
+    """
 
     key: str | None = None
 

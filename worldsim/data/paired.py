@@ -109,7 +109,19 @@ class Meaning:
 
 @dataclass(frozen=True)
 class PairedOptions:
-    """What both formats of pairs take: where, how many, what the actions mean, and how rows stand to frames."""
+    """What both formats of pairs take: where, how many, what the actions mean, and how rows stand to frames.
+
+    Attributes:
+        path: folder or file to read.
+        camera: an episode has one video, so none is chosen.
+        limit: read this many episodes only.
+        names: one for each number of an action; None takes the table's own.
+        rate: actions per second; None takes the video's frames per second.
+        frame: "base" or "tool", in which translations are given.
+        rotation: "none", "rpy" or "axis_angle", in radians.
+        gripper: "none"; "relative" (+ closes) or "relative_open" (+ opens); "absolute" (1 is open) or "absolute_closed" (1 is closed).
+        rows: "frames", a row for every frame, or "steps", one for every step between two; None takes what fits.
+    """
 
     path: str
     camera: str | None = None

@@ -66,16 +66,6 @@ def recorded_task(folder: str | Path, camera: str | None = None) -> Task:
     return Task(Path(folder).resolve().name, instruction, longest, tuple(starts))
 
 
-@TASKS.register("drawer")
-@dataclass
-class DrawerTask:
-    """Close the drawer, from held-out starts that ship with worldsim."""
-
-    def build(self) -> Task:
-        """Read the starts."""
-        return _shipped("drawer")
-
-
 @TASKS.register("drop")
 @dataclass
 class DropTask:
@@ -83,8 +73,9 @@ class DropTask:
 
     def build(self) -> Task:
         """Read the starts."""
-        return _shipped("drop")
+        return shipped_task("drop")
 
 
-def _shipped(name: str) -> Task:
+def shipped_task(name: str) -> Task:
+    """A task that comes with worldsim."""
     return read_starts(Path(str(files("worldsim"))) / "weights" / "tasks" / f"{name}.h5")

@@ -51,7 +51,7 @@ def write_comparison_page(document: Mapping[str, Any], twins: Sequence[Sequence[
     page = (
         environment()
         .get_template("comparison.html")
-        .render(overview=list(map(_cells, overview)), multiples=several, tasks=tasks, notes=document["notes"])
+        .render(overview=list(map(cells, overview)), multiples=several, tasks=tasks, notes=document["notes"])
     )
     path = folder / "index.html"
     with written_whole(path) as aside:
@@ -64,7 +64,7 @@ def _task(place: int, comparison: Mapping[str, Any], twins: Sequence[Twins], fol
     title = comparison["simulated"]["recipe"]["task"] or comparison["simulated"]["source"]
     return {
         "title": f"{title}, {comparison['setting']}" if comparison["setting"] else title,
-        "tables": [_cells(table) for table in comparison_tables(comparison)],
+        "tables": [cells(table) for table in comparison_tables(comparison)],
         "plots": list(_plots(place, _rows(comparison), folder)),
         "clips": [_clip(f"task-{place}-{number}", each, folder) for number, each in enumerate(twins, start=1)],
         "warnings": comparison["warnings"],
@@ -88,7 +88,7 @@ def _multiples(compared: Sequence[Mapping[str, Any]], folder: Path) -> Plot:
     return write_plot("tasks", figures.small_multiples(panels), MULTIPLES, folder)
 
 
-def _cells(table: Table) -> dict[str, Any]:
+def cells(table: Table) -> dict[str, Any]:
     """A table of the terminal as plain words: title, headings, rows, caption."""
     columns = [[words(cell) for cell in column.cells] for column in table.columns]
     return {

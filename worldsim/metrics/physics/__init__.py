@@ -9,6 +9,7 @@ from worldsim.metrics.physics.counterfactual import clips_apart, counterfactual_
 from worldsim.metrics.physics.depth import abs_rel, depth_rmse, depth_warp, within_quarter
 from worldsim.metrics.physics.falling import gravity_error
 from worldsim.metrics.physics.flow import end_point_error, flow_outliers
+from worldsim.metrics.physics.impossible import IMPOSSIBLE, impossible, surprised
 from worldsim.metrics.physics.masks import (
     area_violation,
     centroids,
@@ -30,6 +31,7 @@ from worldsim.metrics.physics.motion import (
 )
 
 __all__ = [
+    "IMPOSSIBLE",
     "abs_rel",
     "area_violation",
     "centroids",
@@ -43,6 +45,7 @@ __all__ = [
     "end_point_error",
     "flow_outliers",
     "gravity_error",
+    "impossible",
     "mask_chamfer",
     "mask_iou",
     "motion_masks",
@@ -52,6 +55,7 @@ __all__ = [
     "spatial_iou",
     "spatiotemporal_iou",
     "static_motion",
+    "surprised",
     "teleports",
     "trajectory_l2",
     "weighted_spatial_iou",

@@ -1,5 +1,6 @@
 """Pictures for a report: plots as matplotlib Figures made without pyplot, and film strips as arrays. Knows nothing of HTML or of runs."""
 
+from worldsim.report.figures.axes_of_change import axes_of_change
 from worldsim.report.figures.bland_altman import bland_altman, limits_of_agreement
 from worldsim.report.figures.drawing import pdf_of, png_of, svg_of
 from worldsim.report.figures.films import enlarge, film_strip, side_by_side
@@ -18,6 +19,7 @@ __all__ = [
     "SECOND",
     "Estimate",
     "Row",
+    "axes_of_change",
     "bland_altman",
     "enlarge",
     "film_strip",

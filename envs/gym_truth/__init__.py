@@ -1,0 +1,1 @@
+"""Any Gymnasium environment as a true world. Importing this loads no environment."""

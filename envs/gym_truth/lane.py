@@ -1,0 +1,76 @@
+"""One Gymnasium environment as one lane of a true world: reset to a seed, stepped, seen, its state told. Knows nothing of other lanes.
+
+An environment that ends before its time stands still: the picture stays, no reward comes, and what it said of success stays said.
+"""
+
+import math
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from worldsim.envs.gym_truth.actions import ActionCode
+from worldsim.envs.gym_truth.making import rendered, row_of_numbers, unwrapped_state
+from worldsim.envs.gym_truth.options import GymOptions
+from worldsim.envs.gym_truth.success import Judge
+from worldsim.errors import InvalidInput
+
+
+class GymLane:
+    """An episode of `env`. `frame` is the latest, uint8 `[H, W, 3]` of the wanted size."""
+
+    def __init__(self, env: gymnasium.Env, options: GymOptions, code: ActionCode, judge: Judge | None) -> None:
+        self._env, self._options, self._code, self._judge = env, options, code, judge
+        self._resize = options.resizing()
+        self._shape: tuple[int, ...] | None = None
+
+    def reset(self, seed: int) -> None:
+        """Begin the episode that this seed stands for."""
+        self._observation, info = self._env.reset(seed=int(seed))
+        self._reward, self._return, self._ended = 0.0, 0.0, False
+        self._success = bool(self._judge and self._judge(info, math.nan, math.nan))  # no reward has been given yet
+        self._see()
+
+    def step(self, action: np.ndarray) -> None:
+        """Act for `frame_skip` steps of the environment, or until it ends. `action` is float32 `[A]`."""
+        if self._ended:
+            self._reward = 0.0
+            return
+        told, self._reward, info = self._code.decode(action), 0.0, {}
+        for _ in range(self._options.frame_skip):
+            self._observation, reward, terminated, truncated, info = self._env.step(told)
+            self._reward += float(reward)
+            self._ended = bool(terminated or truncated)
+            if self._ended:
+                break
+        self._return += self._reward
+        self._success = bool(self._judge and self._judge(info, self._reward, self._return))
+        self._see()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What is known of this moment: `reward`, `return`, `ended`, `success` where it is known, numbers observed, and the exact state."""
+        known = {"reward": np.float64(self._reward), "return": np.float64(self._return), "ended": np.float64(self._ended)}
+        success = {"success": np.float64(self._success)} if self._judge else {}
+        return known | success | observed(self._observation) | unwrapped_state(self._env)
+
+    def close(self) -> None:
+        """Release the environment."""
+        self._env.close()
+
+    def _see(self) -> None:
+        whole = rendered(self._env, self._options)
+        if self._shape not in (None, whole.shape):
+            raise InvalidInput(
+                f"{self._options.id} changed its frames from {list(self._shape)} to {list(whole.shape)}; fix their size, for example "
+                + self._options.typed("make: {width: 128, height: 128}")
+            )
+        self._shape = whole.shape
+        self.frame = self._resize(whole[None])[0]
+
+
+def observed(observation: Any) -> dict[str, np.ndarray]:
+    """Numbers of an observation by name, `[N]` each: `observation`, or `observation.KEY` of a mapping. Pictures are left out."""
+    mapping = isinstance(observation, dict)
+    given = {f"observation.{key}": value for key, value in observation.items()} if mapping else {"observation": observation}
+    rows = {name: row_of_numbers(value) for name, value in given.items()}
+    return {name: row for name, row in rows.items() if row is not None}

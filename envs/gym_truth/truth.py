@@ -1,0 +1,130 @@
+"""Lanes of any Gymnasium environment as a true world (`worldsim.types.Truth`), and the task of its held-out seeds."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from worldsim.data.splits import seed_of
+from worldsim.envs.gym_truth.actions import code_of
+from worldsim.envs.gym_truth.lane import GymLane
+from worldsim.envs.gym_truth.making import limit_of, make_environment
+from worldsim.envs.gym_truth.options import GymOptions
+from worldsim.envs.gym_truth.success import success_rule
+from worldsim.errors import InvalidInput
+from worldsim.registry import TASKS, TRUTHS
+from worldsim.types import Start, Task
+
+
+class GymTruth:
+    """An environment in as many lanes as are asked for, each made once. A start is a seed: `reset(seed=...)` says where everything is.
+
+    Raises:
+        WorldsimError: an environment that cannot be a true world; the line says why, and which option would help.
+    """
+
+    def __init__(self, options: GymOptions) -> None:
+        self._options = options.checked()
+        env = make_environment(options)
+        self._code = code_of(env.action_space, _rate(options, env.metadata), options.id)
+        self.action, self.horizon = self._code.spec, _horizon(options)
+        self._judge = success_rule(options, _first_info(env))
+        self._spare = [GymLane(env, options, self._code, self._judge)]
+        self._lanes: list[GymLane] = []
+
+    def reset(self, starts: Sequence[Start]) -> np.ndarray:
+        """Put lane i at `starts[i]` and return frames uint8 `[B, H, W, 3]`."""
+        return self.place([start.seed for start in starts])
+
+    def place(self, starts: Sequence[int]) -> np.ndarray:
+        """As `reset`, from seeds."""
+        while len(self._spare) < len(starts):
+            self._spare.append(GymLane(make_environment(self._options), self._options, self._code, self._judge))
+        self._lanes = self._spare[: len(starts)]
+        for lane, seed in zip(self._lanes, starts, strict=True):
+            lane.reset(seed)
+        return self._frames()
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Actions float32 `[B, A]` to frames and states by name, each `[B, ...]`."""
+        for lane, action in zip(self._lanes, self.action.check(actions), strict=True):
+            lane.step(action)
+        return self._frames(), self.states()
+
+    def states(self) -> dict[str, np.ndarray]:
+        """What is known of every lane now: see `GymLane.state`."""
+        rows = [lane.state() for lane in self._lanes]
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def close(self) -> None:
+        """Release all environments."""
+        for lane in self._spare:
+            lane.close()
+        self._spare, self._lanes = [], []
+
+    def _frames(self) -> np.ndarray:
+        return np.stack([lane.frame for lane in self._lanes])
+
+
+@TRUTHS.register("gym")
+@dataclass
+class GymTruthConfig(GymOptions):
+    """Any Gymnasium environment; `gym:ID` is short for `{name: gym, id: ID}`."""
+
+    def build(self) -> GymTruth:
+        """Make the environment."""
+        return GymTruth(self)
+
+
+@TASKS.register("gym")
+@dataclass
+class GymTask(GymOptions):
+    """What is asked in an environment, from the first seeds of the evaluation split.
+
+    Attributes:
+        starts: how many of them.
+    """
+
+    starts: int = 100
+
+    def build(self) -> Task:
+        """Reset the environment to each seed and look."""
+        seeds = [seed_of("evaluation", index) for index in range(self.starts)]
+        truth = GymTruth(GymOptions(**{each.name: getattr(self, each.name) for each in fields(GymOptions)}))
+        try:
+            starts = tuple(Start(f"{seed:07d}", truth.place([seed]), seed) for seed in seeds)
+            return Task(self.name, self.instruction or self.name, truth.horizon, starts)
+        finally:
+            truth.close()
+
+
+def _rate(options: GymOptions, metadata: dict) -> float:
+    """Actions a second.
+
+    Raises:
+        InvalidInput: nobody says how many.
+    """
+    frames = metadata.get("render_fps")
+    if options.rate_hz is None and not frames:
+        raise InvalidInput(f"{options.id} names no render_fps; type {options.typed('rate_hz: 10')}")
+    return float(options.rate_hz or frames / options.frame_skip)
+
+
+def _horizon(options: GymOptions) -> int:
+    """Steps of an episode.
+
+    Raises:
+        InvalidInput: nobody says how many.
+    """
+    limit = limit_of(options)
+    if options.horizon is None and limit is None:
+        raise InvalidInput(f"{options.id} has no max_episode_steps; type {options.typed('horizon: 50')}")
+    return options.horizon or math.ceil(limit / options.frame_skip)
+
+
+def _first_info(env) -> dict:
+    """The info of a first step."""
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    return env.step(env.action_space.sample())[4]

@@ -1,0 +1,93 @@
+"""`worldsim evaluate suite=NAME`: the evaluations of a suite one after another, and one page of them all. Plays nothing itself."""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from worldsim.data.files import write_json, written_whole
+from worldsim.errors import InvalidInput, UnknownName
+from worldsim.experiments.presets import load_preset
+from worldsim.experiments.schema import EvaluateConfig
+from worldsim.experiments.suites import Case, Suite, cases_of
+from worldsim.registry import did_you_mean
+from worldsim.report.suite import CaseRow, case_row, reach, suite_table
+
+CASES = "cases"
+
+
+def run(config: EvaluateConfig) -> Path:
+    """Evaluate every case in RUN/cases, print the table and write RUN/suite.json and RUN/index.html. The same command again goes on.
+
+    Raises:
+        WorldsimError: a suite that is not sound, or whatever one of its evaluations cannot do.
+    """
+    from worldsim.experiments.evaluate import run as evaluate
+
+    suite, cases = chosen(config)
+    out = Path(config.run or f"runs/suite-{Path(str(config.suite)).stem}")
+    paths = {}
+    for number, case in enumerate(cases, start=1):
+        print(f"case {number} of {len(cases)}: {case.name}")
+        paths[case.name] = evaluate(replace(config, **case.keys, suite=None, run=str(out / CASES / case.name.replace(" ", "-"))))
+    rows = gather(cases, paths)
+    write_suite(out, Path(str(config.suite)).stem, suite, rows, paths)
+    return out
+
+
+def chosen(config: EvaluateConfig) -> tuple[Suite, list[Case]]:
+    """The suite asked for, and its cases.
+
+    Raises:
+        UnknownName: no such suite, or one that sets a key which evaluate lacks.
+        InvalidInput: a suite without a case, or a key that it sets itself.
+    """
+    suite = load_preset("suite", str(config.suite), Suite)
+    cases, known = list(cases_of(suite)), {field.name for field in fields(EvaluateConfig)} - {"suite", "run"}
+    if not cases:
+        raise InvalidInput(f"suite {config.suite} has no case; give it axes or cases")
+    for key in dict.fromkeys(key for case in cases for key in case.keys):
+        if key not in known:
+            raise UnknownName(f'suite {config.suite} sets "{key}", and worldsim evaluate has no such key; {did_you_mean(key, known)}')
+        if getattr(config, key) != getattr(EvaluateConfig(), key):
+            raise InvalidInput(f"suite {config.suite} sets {key} itself; drop {key}=")
+    if config.shard:
+        raise InvalidInput(f"a suite is not played in shards; drop shard={config.shard}, or give its cases to several machines")
+    return suite, cases
+
+
+def gather(cases: Sequence[Case], paths: dict[str, Path]) -> list[CaseRow]:
+    """What each run came to."""
+    from worldsim.report.migration import read_results
+
+    return [case_row(case.name, case.axis, case.amount, read_results(paths[case.name])) for case in cases]
+
+
+def write_suite(out: Path, name: str, suite: Suite, rows: Sequence[CaseRow], paths: dict[str, Path]) -> None:
+    """The table on the terminal; suite.json, the page and its figures in `out`."""
+    from worldsim.report.figures import axes_of_change
+    from worldsim.report.plots import write_plot
+    from worldsim.report.suite_page import suite_page
+    from worldsim.report.terminal import print_tables, report_console
+
+    by_axis = {axis: [row for row in rows if row.axis == axis] for axis in suite.axes}
+    lines = {axis: reach(each, suite.axes[axis].neutral, suite.axes[axis].unit) for axis, each in by_axis.items()}
+    known = [replace(row, amount=suite.axes[axis].neutral) for axis in suite.axes for row in rows[:1]]
+    drawn = {axis: [*by_axis[axis], start] for axis, start in zip(suite.axes, known, strict=True)}
+    table = suite_table(f"{name}: agreement case by case", rows)
+    console = report_console()
+    print_tables(console, [table])
+    for axis, line in lines.items():
+        console.print(f"{axis}: {line}", markup=False, soft_wrap=True)
+    facts: dict[str, Any] = {"suite": name, "about": suite.about, "cases": [row.row() for row in rows], "reach": lines}
+    write_json(out / "suite.json", facts)
+    caption = "Agreement over the size of each change; bars are 95 % intervals, the band is what a perfect simulator would show."
+    figure = (
+        write_plot("axes", axes_of_change(drawn, {axis: each.unit for axis, each in suite.axes.items()}), caption, out) if drawn else None
+    )
+    reports = {case: path / "report" / "index.html" for case, path in paths.items()}
+    links = {case: path.relative_to(out) for case, path in reports.items() if path.exists()}
+    meanings = {axis: each.meaning for axis, each in suite.axes.items()}
+    with written_whole(out / "index.html") as aside:
+        aside.write_text(suite_page(name, suite.about, table, figure, lines, meanings, links), encoding="utf-8")
+    console.print(f"numbers: {out / 'suite.json'}\npage: {out / 'index.html'}", markup=False, soft_wrap=True)

@@ -1,0 +1,70 @@
+"""What a suite is: evaluations that belong together, each by what it changes. Values only; runs nothing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from worldsim.errors import InvalidInput
+
+KNOWN = "known"
+
+
+@dataclass
+class Axis:
+    """One thing that is changed by steps in the true world, everything else as it was.
+
+    Attributes:
+        meaning: what it is, in words.
+        unit: of the amounts.
+        neutral: the amount that changes nothing.
+        amounts: the steps.
+    """
+
+    meaning: str = ""
+    unit: str = ""
+    neutral: float = 0.0
+    amounts: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Suite:
+    """Evaluations that belong together.
+
+    Attributes:
+        about: what it asks, in a sentence.
+        truth: the true world whose options the axes are.
+        axes: by the name of the option.
+        cases: keys of `worldsim evaluate` by the name of a case that lies on no axis.
+    """
+
+    about: str = ""
+    truth: str = ""
+    axes: dict[str, Axis] = field(default_factory=dict)
+    cases: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class Case(NamedTuple):
+    """One evaluation: its name, the axis it lies on, how far, and the keys that it sets."""
+
+    name: str
+    axis: str
+    amount: float
+    keys: dict[str, Any]
+
+
+def cases_of(suite: Suite) -> Iterator[Case]:
+    """The known world first, then every step of every axis, then the cases on none.
+
+    Raises:
+        InvalidInput: axes without the world whose options they are.
+    """
+    if suite.axes and not suite.truth:
+        raise InvalidInput("the suite has axes and names no truth; write truth: drawer")
+    if suite.axes:
+        yield Case(KNOWN, "", 0.0, {"truth": suite.truth})
+    for name, axis in suite.axes.items():
+        for amount in axis.amounts:
+            if amount != axis.neutral:
+                yield Case(f"{name} {amount:g}", name, amount, {"truth": {"name": suite.truth, name: amount}})
+    for name, keys in suite.cases.items():
+        yield Case(name, "", 0.0, dict(keys))

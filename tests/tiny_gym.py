@@ -1,0 +1,102 @@
+"""A world of 16 x 16 pixels for tests: a dot that is driven to the right wall, by a Box or a Discrete action, and its broken kin."""
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete
+
+GOAL = 0.5  # how far right counts as there
+
+
+class Dot(gymnasium.Env):
+    """A bright square on a dark field, which moves along x. `flag` is the name in info under which success is told; None tells nothing."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
+
+    def __init__(self, render_mode=None, *, discrete=False, flag="is_success", lasts=None):
+        self.render_mode, self._flag, self._lasts = render_mode, flag, lasts
+        self.action_space = Discrete(3, start=-1) if discrete else Box(-1.0, 1.0, (1,), np.float32)
+        self.observation_space = Box(-1.0, 1.0, (1,), np.float64)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.state = np.array([self.np_random.uniform(-1.0, 0.0)])
+        self._steps = 0
+        return self.state.copy(), self._info()
+
+    def step(self, action):
+        self.state = np.clip(self.state + 0.25 * np.ravel(action), -1.0, 1.0)
+        self._steps += 1
+        return self.state.copy(), float(self.state[0]), self._lasts == self._steps, False, self._info()
+
+    def render(self):
+        frame = np.full((16, 16, 3), 30, np.uint8)
+        left = round(float(self.state[0] + 1.0) * 6)
+        frame[6:10, left : left + 4] = (240, 200, 40)
+        return frame
+
+    def _info(self):
+        return {self._flag: bool(self.state[0] > GOAL)} if self._flag else {}
+
+
+class Growing(Dot):
+    """Its picture changes size."""
+
+    def render(self):
+        return np.zeros((16 + getattr(self, "_steps", 0), 16, 3), np.uint8)
+
+
+class Blind(Dot):
+    """It renders nothing."""
+
+    metadata = {"render_modes": ["human"], "render_fps": 10}
+
+
+class Empty(Dot):
+    """It says that it renders, and does not."""
+
+    def render(self):
+        return None
+
+
+class Handed(Dot):
+    """Its actions are a mapping."""
+
+    def __init__(self, render_mode=None):
+        super().__init__(render_mode)
+        self.action_space = Dict({"left": Discrete(2), "right": Discrete(2)})
+
+
+class Boundless(Dot):
+    """Its actions have no bounds."""
+
+    def __init__(self, render_mode=None):
+        super().__init__(render_mode)
+        self.action_space = Box(-np.inf, np.inf, (1,), np.float32)
+
+
+class Hasty(Dot):
+    """It names no rate."""
+
+    metadata = {"render_modes": ["rgb_array"]}
+
+
+class Forgetful(Dot):
+    """A seed does not say where it begins."""
+
+    _count = 0
+
+    def reset(self, *, seed=None, options=None):
+        type(self)._count += 1
+        return super().reset(seed=type(self)._count)
+
+
+class Hungry(Dot):
+    """It needs a package that nobody has."""
+
+    def render(self):
+        raise gymnasium.error.DependencyNotInstalled("pygame is not installed, run `pip install gymnasium[classic_control]`")
+
+
+for kind in (Dot, Growing, Blind, Empty, Handed, Boundless, Hasty, Forgetful, Hungry):
+    gymnasium.register(f"tests/{kind.__name__}-v0", entry_point=kind, max_episode_steps=8)
+gymnasium.register("tests/Endless-v0", entry_point=Dot)

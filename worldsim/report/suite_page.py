@@ -1,0 +1,36 @@
+"""The page of a suite: its table, its curves, a sentence per axis, and links to the reports of its runs. Computes nothing."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from worldsim.report.comparison_page import cells
+from worldsim.report.environment import environment
+from worldsim.report.plots import Plot
+
+
+def suite_page(
+    name: str,
+    about: str,
+    table: Table,
+    plot: Plot | None,
+    lines: Mapping[str, str],
+    meanings: Mapping[str, str],
+    links: Mapping[str, Path],
+) -> str:
+    """HTML that needs nothing but what lies beside it.
+
+    Args:
+        name: of the suite.
+        about: what it asks.
+        table: a line per case, as on the terminal.
+        plot: the curves, where it has axes.
+        lines: how far the ranking can be trusted, by axis.
+        meanings: what each axis is.
+        links: a case's report, relative to the page.
+    """
+    shown: dict[str, Any] = {"name": name, "about": about, "table": cells(table), "plot": plot}
+    axes = [{"name": axis, "meaning": meanings[axis], "line": line} for axis, line in lines.items()]
+    return environment().get_template("suite.html").render(**shown, axes=axes, links={case: str(path) for case, path in links.items()})
