@@ -16,6 +16,8 @@ PYTHONS = ((3, 11), (3, 13))
 NEEDED_EXTRAS = ("mujoco",)  # the demo's true world
 USES = {
     "rl": "worldsim train-policy algorithm=ppo",
+    "gym": "Gymnasium's classic environments as true worlds",
+    "ray": "worldsim evaluate executor=ray",
     "vid2world": "the authors' checkpoints",
     "rlds": "RLDS recordings and RT-1 policies",
     "lerobot-data": "LeRobot recordings",
