@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from worldsim.errors import InvalidInput
 from worldsim.metrics import mean_interval
 from worldsim.metrics.physics import IMPOSSIBLE, impossible, surprised
 from worldsim.trust import Measuring, rollout_values
@@ -23,6 +24,9 @@ class Surprise:
     """Pairs of all clips so far, by what was changed. Clips that the change leaves as they are make no pair."""
 
     def __init__(self, model: WorldModel) -> None:
+        """Raises InvalidInput: a model that removes no noise from frames."""
+        if not hasattr(model, "denoiser"):
+            raise InvalidInput(f"surprise=true is an error of denoising, and {type(model).__name__} removes no noise; drop surprise=")
         self._model = model
         self._found: dict[str, list[np.ndarray]] = defaultdict(list)
 

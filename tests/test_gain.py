@@ -17,7 +17,7 @@ class Run:
 @pytest.fixture
 def played(monkeypatch):
     """Three policies from four true starts each; `second` broke once."""
-    ends = {"base": [0, 0, 1, 0], "first": [1, 1, 1, 0], "second": [1, None, 1, 1], "short": [1]}
+    ends = {"base": [0, 0, 1, 0], "first": [1, 1, 1, 0], "second": [1, None, 1, 1], "short": [1], "void": [None] * 4}
     rows = [
         Outcome(f"{name}{start}", name, "truth", f"{start}", start, Verdict(None if end is None else float(end)))
         for name, each in ends.items()
@@ -52,7 +52,13 @@ def test_the_lines(played, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(["run"], "Usage"), (["run", "base", "short"], "has 1 true episodes"), (["run", "base", "x"], '"x" has 0')]
+    ("words", "said"),
+    [
+        (["run"], "Usage"),
+        (["run", "base", "short"], "has 1 true episodes"),
+        (["run", "base", "x"], '"x" has 0'),
+        (["run", "base", "void"], "no start of run is scored for all of base, void"),
+    ],
 )
 def test_what_cannot_be_compared(played, capsys, words, said):
     assert main(words) == 2

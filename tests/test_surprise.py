@@ -1,12 +1,14 @@
 """Surprise: what cannot have happened, by hand; a model that knows what comes next is surprised by nothing else; and the command."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tiny
 
 from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
+from worldsim.errors import InvalidInput
 from worldsim.experiments import cli
 from worldsim.experiments.surprise import Surprise
 from worldsim.metrics.physics import IMPOSSIBLE, impossible, surprised
@@ -50,11 +52,16 @@ def test_a_model_that_knows_what_happened_is_never_wrong(monkeypatch, tmp_path):
         return {"denoising": np.array([np.abs(each.frames - by_seed[each.seed]).mean() for each in clips])}
 
     monkeypatch.setattr(module, "rollout_values", known)
-    surprise = Surprise(None)
+    surprise = Surprise(SimpleNamespace(denoiser=None))
     surprise.add(recorded)
     found = surprise.summary(0)
     assert set(found) == {f"surprise_{how}" for how in IMPOSSIBLE}
     assert all(each["value"] == 1 for each in found.values())
+
+
+def test_a_model_that_removes_no_noise_is_refused():
+    with pytest.raises(InvalidInput, match="object removes no noise; drop surprise="):
+        Surprise(object())
 
 
 @pytest.mark.slow

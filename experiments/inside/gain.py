@@ -20,7 +20,7 @@ def true_scores(run: RunFolder, names: Sequence[str]) -> dict[str, np.ndarray]:
     """True success 0/1 of each policy by start, `[n]`, NaN where unscored; starts in one order.
 
     Raises:
-        InvalidInput: a policy without true episodes, or with others' starts.
+        InvalidInput: a policy without true episodes, or with others' starts; or no start that is scored for all.
     """
     outcomes, found, order = read_outcomes(run), {}, None
     for name in names:
@@ -30,6 +30,8 @@ def true_scores(run: RunFolder, names: Sequence[str]) -> dict[str, np.ndarray]:
         if not starts or starts != order:
             raise InvalidInput(f'policy "{name}" has {len(starts)} true episodes in {run.path}, expected those of {names[0]}, {len(order)}')
         found[name] = np.array([np.nan if row.verdict.success is None else float(row.verdict.success) for row in rows])
+    if not np.isfinite(list(found.values())).all(axis=0).any():
+        raise InvalidInput(f"no start of {run.path} is scored for all of {', '.join(found)}, so nothing can be compared")
     return found
 
 
