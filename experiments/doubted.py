@@ -52,8 +52,7 @@ def doubted(config: TrustConfig, model: WorldModel, model_config: dict[str, Any]
     wrong, known = _wrong(config, recorded, None if judge is None else said, errors)
     rows = np.flatnonzero(known)
     how = Measuring(config.every, config.draws, config.noise_level, reader)
-    able = {"denoising": hasattr(model, "denoiser"), "inverse_dynamics": reader is not None, "judge": judge is not None}
-    names = [name for name in SIGNALS if config.signal in (None, name) and able.get(name, True)]
+    names = _measurable(config, model, recorded[0], read=reader is not None, judged=judge is not None)
     of_frames = [name for name in names if name != "judge"]
     signals = rollout_values(model, [imagined[row] for row in rows], how, of_frames, config.over, config.batch) if of_frames else {}
     signals |= {"judge": np.array([unsureness(said[row]) for row in rows])} if "judge" in names else {}
@@ -63,6 +62,20 @@ def doubted(config: TrustConfig, model: WorldModel, model_config: dict[str, Any]
 def _said(model: WorldModel, judge: Any, imagined: list[Trajectory]) -> list[Verdict]:
     check_verifier_frames(judge, model.spec)
     return load_verifier(judge).judge(imagined)
+
+
+def _measurable(config: TrustConfig, model: WorldModel, recorded: Trajectory, *, read: bool, judged: bool) -> list[str]:
+    """The signals asked for that there are of this world model; "seeds" where its states have some, so that a step has other noise.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    state = model.start(recorded.frames[None, :1], np.zeros(1, dtype=np.uint64))
+    able = {"seeds": hasattr(state, "seeds"), "denoising": hasattr(model, "denoiser"), "inverse_dynamics": read, "judge": judged}
+    names = [name for name in SIGNALS if config.signal in (None, name) and able[name]]
+    if not names:
+        raise InvalidInput(f"{config.signal or 'a signal'} cannot be measured of this world model; name another signal=, or a verifier")
+    return names
 
 
 def _rollout(model: WorldModel, made: Prediction, seed: int) -> Trajectory:

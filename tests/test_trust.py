@@ -51,6 +51,11 @@ def test_another_draw_has_other_seeds_and_the_same_pictures():
     assert once.frames is state.frames
 
 
+def test_a_state_without_seeds_has_no_other_noise():
+    with pytest.raises(InvalidInput, match="have no seeds"):
+        reseeded(object())
+
+
 def test_frames_are_apart_by_the_mean_of_absolute_grey_levels():
     black, white = np.zeros((2, 4, 4, 3), np.uint8), np.full((2, 4, 4, 3), 255, np.uint8)
     assert apart(black, white).tolist() == apart(white, black).tolist() == [255.0, 255.0]

@@ -1,7 +1,7 @@
 """A gate from recordings to report: calibrated, refused where it does not belong, and abstaining without ever calling a failure."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,14 @@ from worldsim.experiments import cli
 from worldsim.load import load_verifier, part_members
 from worldsim.models.checkpoint import save_checkpoint
 from worldsim.models.video_convnet import VideoConvNetConfig
-from worldsim.registry import VERIFIERS
+from worldsim.registry import VERIFIERS, WORLD_MODELS
 from worldsim.report.gated import gate_block
 from worldsim.report.outcomes import read_outcomes
 from worldsim.report.page import write_report
 from worldsim.report.results import build_results, result_tables
 from worldsim.report.run_folder import RunFolder
 from worldsim.trust import Measuring, read_gate, write_gate
-from worldsim.types import Trajectory, Verdict
+from worldsim.types import Trajectory, Verdict, WorldSpec
 from worldsim.verifiers.gated import Gated
 
 
@@ -129,11 +129,46 @@ def test_no_limit_is_said_in_a_line_and_no_file_is_written(inside, capsys):
         (("signal=doubt",), 'unknown signal "doubt"'),
         (("verifier=none",), "type tolerance=4"),
         (("signal=inverse_dynamics",), "type reader=FOLDER, or out=FILE"),
-        (("noise_level=1.5", "signal=denoising"), "level is 1.5, expected a noise level"),
+        (("noise_level=1.5", "signal=denoising"), "noise_level is 1.5, expected a noise level"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(inside, capsys, words, line):
     assert line in refused(capsys, trust(*words))
+
+
+@pytest.fixture
+def still(monkeypatch):
+    """A world model of one's own with three methods, without noise, named "still": it stands still."""
+
+    @dataclass(frozen=True)
+    class Past:
+        frames: np.ndarray
+
+    class Still:
+        spec = WorldSpec(16, 16, tiny.ACTION, context=4, fps=10)
+
+        def start(self, frames, seeds):
+            return Past(frames[:, -1])
+
+        def step(self, state, actions):
+            return state, state.frames
+
+    @dataclass
+    class Config:
+        def build(self):
+            return Still()
+
+    monkeypatch.setitem(WORLD_MODELS._parts, "still", Config)
+
+
+def test_a_model_without_noise_has_its_judge_only(inside, still, capsys):
+    words = ["trust", "data=rec", "world_model=still", "target=0.99", "threads=1"]
+    assert cli.main([*words, "verifier=judge"]) == 0
+    assert "judge" in (said := capsys.readouterr().out)
+    assert "seeds" not in said
+    line = "cannot be measured of this world model; name another signal="
+    assert f"seeds {line}" in refused(capsys, cli.main([*words, "verifier=judge", "signal=seeds"]))
+    assert f"a signal {line}" in refused(capsys, cli.main([*words, "verifier=none", "tolerance=4"]))
 
 
 def test_frames_alone_calibrate_where_there_is_no_state(inside, capsys, tmp_path):
