@@ -59,7 +59,7 @@ def chosen(config: EvaluateConfig) -> tuple[Suite, list[Case]]:
     for case in cases:
         _check_values(case, f"suite {config.suite}, case {case.name}")
     for name, axis in suite.axes.items():
-        if (known_world := getattr(part_config(TRUTHS, suite.truth), name)) != axis.neutral:
+        if (known_world := getattr(part_config(TRUTHS, suite.truth), name, None)) != axis.neutral:
             raise InvalidInput(f"axis {name} of suite {config.suite} is neutral at {axis.neutral:g}, the known world's is {known_world}")
     return suite, cases
 

@@ -68,7 +68,7 @@ def cases_of(suite: Suite) -> list[Case]:
     if suite.axes and not suite.truth:
         raise InvalidInput("the suite has axes and names no truth; write truth: drawer")
     for name, axis in suite.axes.items():
-        if name == "name" or not all(map(math.isfinite, axis.amounts)):
+        if name == "name" or not axis.amounts or not all(map(math.isfinite, axis.amounts)):
             raise InvalidInput(f"axis {name} has amounts {axis.amounts}, expected an option of the truth and finite numbers")
     cases = list(_cases(suite))
     folders = Counter(case.folder for case in cases)

@@ -51,6 +51,7 @@ def test_trusted_is_what_a_perfect_simulator_might_have_shown():
     [
         ([replace(row(2, 0.95), ceiling={})], "not known to be trusted: of 2 degrees too little was played to say"),
         ([row(2, 0.95), row(5, 0.95)], "to be trusted as far as was tried, 5 degrees"),
+        ([replace(row(5, 0.9), ceiling={}), row(2, 0.95)], "to be trusted up to 2 degrees, not known at 5 degrees"),
         ([row(5, 0.5), row(2, 0.95)], "to be trusted up to 2 degrees, no more at 5 degrees"),
         ([row(2, 0.5), row(5, 0.95)], "not even 2 degrees leaves a ranking that can be trusted"),
         (
@@ -108,6 +109,8 @@ def test_from_a_file_to_its_page(tmp_path, capsys):
         ("cases: {a b: {horizon: 3}, a-b: {horizon: 4}}", [], 'would lie in a folder "a-b"'),
         ("truth: drawer\naxes: {camera: {amounts: [2, 2]}}", [], 'would lie in a folder "camera-2"'),
         ("truth: drawer\naxes: {camera: {amounts: [.nan]}}", [], "finite numbers"),
+        ("truth: drawer\naxes: {camera: {amounts: []}}", [], "finite numbers"),
+        ("truth: drawer\naxes: {camra: {amounts: [0]}}", [], "the known world's is None"),
         ("truth: drawer\naxes: {name: {amounts: [1]}}", [], "an option of the truth"),
         ("truth: drawer\naxes: {camra: {amounts: [1]}}", [], 'did you mean "camera"'),
         ("truth: drawer\naxes: {light: {amounts: [2]}}", [], "the known world's is 1"),

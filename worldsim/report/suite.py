@@ -112,7 +112,10 @@ def _side(ordered: Sequence[CaseRow], unit: str) -> str:
         return f"not even {_amount(ordered[0], unit)} leaves a ranking that can be trusted"
     if len(holds) == len(ordered):
         return f"to be trusted as far as was tried, {_amount(ordered[-1], unit)}"
-    return f"to be trusted up to {_amount(holds[-1], unit)}, no more at {_amount(ordered[len(holds)], unit)}"
+    after = ordered[len(holds)]
+    return (
+        f"to be trusted up to {_amount(holds[-1], unit)}, {'not known' if after.trusted is None else 'no more'} at {_amount(after, unit)}"
+    )
 
 
 def _amount(row: CaseRow, unit: str) -> str:
