@@ -113,9 +113,8 @@ def _side(ordered: Sequence[CaseRow], unit: str) -> str:
     if len(holds) == len(ordered):
         return f"to be trusted as far as was tried, {_amount(ordered[-1], unit)}"
     after = ordered[len(holds)]
-    return (
-        f"to be trusted up to {_amount(holds[-1], unit)}, {'not known' if after.trusted is None else 'no more'} at {_amount(after, unit)}"
-    )
+    ends = "not known" if after.trusted is None else "no more"
+    return f"to be trusted up to {_amount(holds[-1], unit)}, {ends} at {_amount(after, unit)}"
 
 
 def _amount(row: CaseRow, unit: str) -> str:
