@@ -60,8 +60,10 @@ def _check(config) -> ActionSpec:
     """Build every part once, here, where an error has someone to tell; what the true world's actions mean.
 
     Raises:
-        InvalidInput: a policy that cannot act there, or a world that a seed does not determine.
+        InvalidInput: a policy that cannot act there, a world that a seed does not determine, or noise without end.
     """
+    if config.noise is not None and not np.isfinite(config.noise):
+        raise InvalidInput(f"noise is {config.noise}, expected a share of half an action's range such as 0.4")
     world = recorded_world(config.truth)
     truth = _truth(config.truth, world)
     world.choose_behaviour(config.mix, np.random.default_rng(0))

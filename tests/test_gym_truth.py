@@ -210,6 +210,12 @@ def test_a_world_that_a_seed_does_not_determine_is_refused_before_recording(tmp_
     assert not list(tmp_path.iterdir())
 
 
+def test_noise_has_an_end(tmp_path, capsys):
+    assert cli.main(["collect", "truth=gym:tests/Dot-v0", f"out={tmp_path}", "episodes=1", "noise=inf"]) == 2
+    assert "noise is inf, expected a share" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_short_and_long_names_are_one_truth():
     assert part_facts(TRUTHS, "gym:a:b/C-v0") == part_facts(TRUTHS, {"name": "gym", "id": "a:b/C-v0"}) == {"name": "gym", "id": "a:b/C-v0"}
     with pytest.raises(InvalidInput, match="needs id"):
