@@ -292,7 +292,7 @@ def playing(process: subprocess.Popen) -> list[int]:
 @pytest.fixture
 def long_parts(parts):
     """With such episodes."""
-    tiny.task_file(parts / "long.h5", starts=8, horizon=10)
+    tiny.task_file(parts / "long.h5", starts=8, horizon=30)
     return parts
 
 

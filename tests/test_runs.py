@@ -361,14 +361,14 @@ def test_results_of_every_version_become_the_newest(tiny_parts):  # noqa: F811
     results = read_results(Path("run"))
     jsonschema.validate(json.loads(Path("run/results.json").read_text()), results_schema())
     older = json.loads(json.dumps(results)) | {"schema_version": 1}
-    for key in ("calibration", "judges", "probe"):
-        del older[key]
+    for key in ("calibration", "judges", "probe", "gate"):
+        older.pop(key)
     for policy in older["policies"]:
         del policy["corrected"]
     jsonschema.validate(older, json.loads(schema_file(1).read_text()))
     newest = migrate(older)
     jsonschema.validate(newest, results_schema())
-    assert newest == results | {"judges": [], "calibration": None, "probe": None}
+    assert newest | {"gate": None} == results | {"judges": [], "calibration": None, "probe": None}
     assert older["schema_version"] == 1
     for version in (0, SCHEMA_VERSION + 1, "2", None, True):
         with pytest.raises(DamagedFile, match="schema version"):
