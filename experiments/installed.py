@@ -16,7 +16,7 @@ PYTHONS = ((3, 11), (3, 13))
 NEEDED_EXTRAS = ("mujoco",)  # the demo's true world
 USES = {
     "rl": "worldsim train-policy algorithm=ppo",
-    "gym": "Gymnasium's classic environments as true worlds",
+    "gym": "Gymnasium's classic and MuJoCo environments as true worlds",
     "ray": "worldsim evaluate executor=ray",
     "vid2world": "the authors' checkpoints",
     "rlds": "RLDS recordings and RT-1 policies",

@@ -17,6 +17,7 @@ from worldsim.registry import did_you_mean
 
 INSTALLED = {
     "pygame": '-e ".[gym]"',
+    "imageio": '-e ".[gym]"',  # Gymnasium's own MuJoCo environments
     "mujoco": '-e ".[mujoco]"',
     "Box2D": '"gymnasium[box2d]"',
     "box2d": '"gymnasium[box2d]"',
