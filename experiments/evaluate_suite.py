@@ -91,8 +91,9 @@ def write_suite(out: Path, name: str, suite: Suite, rows: Sequence[CaseRow], pat
 
     by_axis = {axis: [row for row in rows if row.axis == axis] for axis in suite.axes}
     lines = {axis: reach(each, suite.axes[axis].neutral, suite.axes[axis].unit) for axis, each in by_axis.items()}
-    known = [replace(row, amount=suite.axes[axis].neutral) for axis in suite.axes for row in rows[:1]]
-    drawn = {axis: [*by_axis[axis], start] for axis, start in zip(suite.axes, known, strict=True)}
+    drawn = {
+        axis: [*each, replace(rows[0], amount=suite.axes[axis].neutral)] for axis, each in by_axis.items()
+    }  # rows[0] is the known world
     table = suite_table(f"{name}: agreement case by case", rows)
     console = report_console()
     print_tables(console, [table])
