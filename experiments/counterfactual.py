@@ -44,9 +44,9 @@ class Counterfactual:
         self._own.append(clips_apart(made[:, behind], otherwise[:, behind]))
         self._real.append(clips_apart(real[:, behind], other[:, behind]))
 
-    def summary(self, seed: int) -> dict[str, Any]:
-        """As one measure of the physics block; a world that is exact has 1, one that hears no action 0."""
+    def summary(self, seed: int) -> dict[str, dict[str, Any]]:
+        """As a measure of the physics block, none where no real courses differ; a world that is exact has 1, one that hears no action 0."""
         own, real = np.concatenate(self._own), np.concatenate(self._real)
         value, (low, high) = counterfactual_gap(own, real, seed)
         about = {"ceiling": 1.0, "floor": 0.0, "unit": "", "better": "nearer 1", "clips": len(own), "by_frame": {}}
-        return {"value": value, "low": low, "high": high, **about} if np.isfinite(value) else {}
+        return {"counterfactual_gap": {"value": value, "low": low, "high": high, **about}} if np.isfinite(value) else {}

@@ -41,13 +41,14 @@ class Outcome:
 class Predicted(NamedTuple):
     """A batch of recorded clips and their frames; what the model makes of them; and, where asked for, of other actions.
 
-    Frames are uint8 `[B, T, H, W, 3]` and begin with the given ones; `other_actions` is float32 `[B, T - 1, A]`.
+    Frames are uint8 `[B, T, H, W, 3]` and begin with the given ones. `otherwise` is the other actions, float32 `[B, T - 1, A]`, and the
+    model's frames under them.
     """
 
     recorded: list[Trajectory]
     truth: np.ndarray
     made: np.ndarray
-    otherwise: tuple[np.ndarray, np.ndarray] | None = None  # the other actions, the model's frames under them
+    otherwise: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def run(config: EvaluateVideoConfig) -> dict[str, Any]:
@@ -167,8 +168,9 @@ def _measure(config: EvaluateVideoConfig, protocol: Protocol, networks: dict[str
                 surprise.add(batch.recorded)
             shown += list(zip(batch.truth, batch.made, strict=True))[: SHOWN - len(shown)]
             bar.update(len(batch.truth))
-    moved = physics.summary(config.seed) | ({"counterfactual_gap": gap.summary(config.seed)} if gap else {})
-    moved |= surprise.summary(config.seed) if surprise else {}
+    moved = physics.summary(config.seed)
+    for asked in filter(None, (gap, surprise)):
+        moved |= asked.summary(config.seed)
     return Outcome(scores.summary(config.seed), moved, physics.left_out, shown)
 
 

@@ -282,7 +282,10 @@ def test_a_world_that_is_exact_reacts_as_the_world_does(fallen, capsys):
     for seen, value in ((otherwise, 1), (frames, 0)):
         gap = Counterfactual("drop", 1)
         gap.add(episodes, frames, others, seen)
-        assert gap.summary(0)["value"] == value
+        assert gap.summary(0)["counterfactual_gap"]["value"] == value
+    same = Counterfactual("drop", 1)
+    same.add(episodes, frames, actions, frames)
+    assert same.summary(0) == {}  # the other course is the recorded one
     words = [f"world_model={fallen / 'world'}", f"data={fallen / 'data'}", "protocol=drop", "counterfactual=true"]
     assert cli.main(["evaluate-video", *words, f"out={fallen / 'gap'}"]) == 0
     found = json.loads((fallen / "gap" / "video_quality.json").read_text())["physics"]["counterfactual_gap"]
