@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from worldsim.errors import InvalidInput, WorldsimError
-from worldsim.report.outcomes import read_outcomes, select
+from worldsim.report.outcomes import outcome_matrix, read_outcomes, select
 from worldsim.report.run_folder import RunFolder
 from worldsim.statistics import paired_bootstrap
 from worldsim.statistics.shared_starts import Difference
@@ -22,17 +22,16 @@ def true_scores(run: RunFolder, names: Sequence[str]) -> dict[str, np.ndarray]:
     Raises:
         InvalidInput: a policy without true episodes, or with others' starts; or no start that is scored for all.
     """
-    outcomes, found, order = read_outcomes(run), {}, None
-    for name in names:
-        rows = select(outcomes, name, "truth")
-        starts = [row.start for row in rows]
-        order = order or starts
-        if not starts or starts != order:
-            raise InvalidInput(f'policy "{name}" has {len(starts)} true episodes in {run.path}, expected those of {names[0]}, {len(order)}')
-        found[name] = np.array([np.nan if row.verdict.success is None else float(row.verdict.success) for row in rows])
-    if not np.isfinite(list(found.values())).all(axis=0).any():
-        raise InvalidInput(f"no start of {run.path} is scored for all of {', '.join(found)}, so nothing can be compared")
-    return found
+    outcomes = [each for each in read_outcomes(run) if each.world == "truth"]
+    starts = {name: [row.start for row in select(outcomes, name, "truth")] for name in names}
+    first = starts[names[0]]
+    for name, each in starts.items():
+        if not each or each != first:
+            raise InvalidInput(f'policy "{name}" has {len(each)} true episodes in {run.path}, expected those of {names[0]}, {len(first)}')
+    scores = outcome_matrix(outcomes, names, "truth")
+    if not np.isfinite(scores).all(axis=0).any():
+        raise InvalidInput(f"no start of {run.path} is scored for all of {', '.join(names)}, so nothing can be compared")
+    return dict(zip(names, scores, strict=True))
 
 
 def gain_of_all(base: np.ndarray, trained: Sequence[np.ndarray], draws: int = 4000, seed: int = 0) -> Difference:
