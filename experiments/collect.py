@@ -18,6 +18,7 @@ from worldsim.experiments.recorded_worlds import Actor, RecordedWorld, recorded_
 from worldsim.load import load_policy, load_truth, part_facts, part_name
 from worldsim.registry import TRUTHS
 from worldsim.types import ActionSpec, StatePolicy, Task, Trajectory
+from worldsim.wrappers import stepped
 
 _worker: dict = {}  # what a worker process keeps between episodes
 
@@ -71,7 +72,7 @@ def _check(config) -> ActionSpec:
         frame, state = truth.place([world.start(0)])[0], first_lane(truth.states())
         for spec in [*config.policies, *([config.expert] if config.expert else [])]:
             act = policy_actor(load_policy(spec, truth.action), world, 0)
-            truth.step(act(frame, state)[None])
+            stepped(truth, act(frame, state)[None])
         if not np.array_equal(truth.place([world.start(0)])[0], frame):
             raise InvalidInput(f"{part_name(config.truth)} looks different when it is reset to the same seed again; a truth must not")
     finally:
@@ -141,6 +142,9 @@ def record_episode(
     """One episode of `act(frame, state) -> action [A]` in a true world, by default the drawer.
 
     Action noise is drawn per episode; the expert's answer is kept with each state.
+
+    Raises:
+        WorldsimError: the true world, or who acts in it, failed.
     """
     world = world or recorded_world("drawer")
     noise = rng.uniform(min(0.05, world.most_noise), world.most_noise) if rng.random() < 0.6 else 0.0
@@ -148,7 +152,7 @@ def record_episode(
     for _ in range(world.horizon):
         action = world.disturb(act(frames[-1], states[-1]), noise, rng)
         actions.append(truth.action.check(action[None])[0])
-        frame, found = truth.step(actions[-1][None])
+        frame, found = stepped(truth, actions[-1][None])
         states.append(first_lane(found))
         frames.append(frame[0])
     if world.expert:

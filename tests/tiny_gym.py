@@ -112,6 +112,36 @@ class Forgetful(Dot):
         return super().reset(seed=type(self)._count)
 
 
+class Breaking(Dot):
+    """Its own code fails in `call`, which is reset, step or render, at once or in the second step of odd seeds, until `mended`."""
+
+    mended = False
+
+    def __init__(self, render_mode=None, *, call="step"):
+        super().__init__(render_mode)
+        self._call, self._odd, self._steps = call, False, 0
+
+    def reset(self, *, seed=None, options=None):
+        self._odd = seed % 2
+        self._break("reset", 0)
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        self._break("step", 1)
+        return super().step(action)
+
+    def render(self):
+        self._break("render", 2)
+        return super().render()
+
+    def _break(self, call, steps):
+        if self._odd and call == self._call and steps in (0, self._steps) and not self.mended:
+            raise RuntimeError("the arm\nis stuck")
+
+    def close(self):
+        raise OSError("nothing to close")
+
+
 class Hungry(Dot):
     """It needs a package that nobody has."""
 
@@ -119,6 +149,6 @@ class Hungry(Dot):
         raise gymnasium.error.DependencyNotInstalled("pygame is not installed, run `pip install gymnasium[classic_control]`")
 
 
-for kind in (Dot, Growing, Blind, Empty, Handed, Boundless, Hasty, Forgetful, Hungry, Older, Several, Strict):
+for kind in (Dot, Growing, Blind, Empty, Handed, Boundless, Hasty, Forgetful, Breaking, Hungry, Older, Several, Strict):
     gymnasium.register(f"tests/{kind.__name__}-v0", entry_point=kind, max_episode_steps=8)
 gymnasium.register("tests/Endless-v0", entry_point=Dot)

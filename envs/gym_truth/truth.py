@@ -8,6 +8,7 @@ import numpy as np
 
 from worldsim.data.splits import seed_of
 from worldsim.envs.gym_truth.actions import code_of
+from worldsim.envs.gym_truth.failing import named_failures
 from worldsim.envs.gym_truth.lane import GymLane
 from worldsim.envs.gym_truth.making import limit_of, make_environment
 from worldsim.envs.gym_truth.options import GymOptions
@@ -29,7 +30,7 @@ class GymTruth:
         env = make_environment(options)
         self._code = code_of(env.action_space, _rate(options, env.metadata), options.id)
         self.action, self.horizon = self._code.spec, _horizon(options)
-        self._judge = success_rule(options, _first_info(env, options.id))
+        self._judge = success_rule(options, _first_info(env, options))
         self._spare = [GymLane(env, options, self._code, self._judge)]
         self._lanes: list[GymLane] = []
 
@@ -51,6 +52,11 @@ class GymTruth:
         for lane, action in zip(self._lanes, self.action.check(actions), strict=True):
             lane.step(action)
         return self._frames(), self.states()
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """One line per lane, empty while its environment is sound; one that failed stands still until it is placed again."""
+        return tuple(lane.fault for lane in self._lanes)
 
     def states(self) -> dict[str, np.ndarray]:
         """What is known of every lane now: see `GymLane.state`."""
@@ -129,18 +135,22 @@ def _horizon(options: GymOptions) -> int:
     return options.horizon or math.ceil(limit / options.frame_skip)
 
 
-def _first_info(env, whose: str) -> dict:
+def _first_info(env, options: GymOptions) -> dict:
     """The info of a first step.
 
     Raises:
         InvalidInput: a step that gives something else than Gymnasium's five values.
+        EnvironmentFailed, MissingDependency: its code raised something.
     """
-    env.reset(seed=0)
-    env.action_space.seed(0)
-    answer = env.step(env.action_space.sample())
-    if len(answer) != 5:
+    with named_failures(options, "reset"):
+        env.reset(seed=0)
+    with named_failures(options, "step"):
+        env.action_space.seed(0)
+        answer = env.step(env.action_space.sample())
+        count = len(answer)
+    if count != 5:
         raise InvalidInput(
-            f"a step of {whose} gives {len(answer)} values, expected observation, reward, terminated, truncated and info; "
+            f"a step of {options.id} gives {count} values, expected observation, reward, terminated, truncated and info; "
             "it was written for an older gym, wrap it"
         )
     return answer[4]
