@@ -97,8 +97,19 @@ def _encoder(space: Any, action: ActionSpec, path: str) -> Any:
 def _of_state(state: Mapping[str, np.ndarray], space: Any) -> Any:
     """What the environment observed, as the checkpoint's space has it."""
     if hasattr(space, "spaces"):
-        return {key: state[f"observation.{key}"].astype(each.dtype) for key, each in space.spaces.items()}
-    return state["observation"].astype(space.dtype)
+        return {key: _observed(state, f"observation.{key}", each) for key, each in space.spaces.items()}
+    return _observed(state, "observation", space)
+
+
+def _observed(state: Mapping[str, np.ndarray], name: str, space: Any) -> np.ndarray:
+    """One of the observations. Of what is no number a network would make some action or other.
+
+    Raises:
+        InvalidInput: it is not finite.
+    """
+    if not np.isfinite(state[name]).all():
+        raise InvalidInput(f"the environment gave it an {name} that is not finite")
+    return state[name].astype(space.dtype)
 
 
 def _of_frames(frames: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 import tiny
 import tiny_gym
 
-from worldsim.errors import WorldsimError
+from worldsim.errors import InvalidInput, WorldsimError
 from worldsim.evaluate import Cast, Clock, Episode, Genuine, roll_out
 from worldsim.experiments import cli
 from worldsim.load import load_policy, load_task, load_truth
@@ -59,6 +59,41 @@ def test_a_recording_stops_in_one_line(tmp_path, capfd):
     assert "tests/Breaking-v0 failed in step (RuntimeError: the arm is stuck); mend it there" in said
     assert "Traceback" not in said
     assert not list(tmp_path.rglob("0000001.h5"))
+
+
+@pytest.mark.parametrize("reward", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("success", ["reward", "return"])
+def test_a_reward_that_decides_is_a_number(reward, success):
+    truth = load_truth({"name": "gym", "id": "tests/Diverging-v0", "success": success, "threshold": 1.0, "make": {"reward": reward}})
+    truth.place([0])
+    for _ in range(2):
+        stepped(truth, RIGHT[:1])
+    with pytest.raises(WorldsimError, match=f"tests/Diverging-v0 gave the reward {reward}, expected a number.*type success: info"):
+        stepped(truth, RIGHT[:1])
+    truth.close()
+
+
+def test_one_that_decides_nothing_is_kept_as_it_is():
+    truth = load_truth({"name": "gym", "id": "tests/Diverging-v0"})
+    truth.place([0])
+    assert np.isnan([stepped(truth, RIGHT[:1])[1]["reward"][0] for _ in range(3)][2])
+    truth.close()
+
+
+CHANGING = [
+    ("tests/Crowded-v0", r"changed the size of its observation: \[1\] and then \[2\]; register it with a wrapper"),
+    ("tests/Fading-v0", r"render\(\) gave float64 \[16, 16, 3\], expected uint8 \[H, W, 3\]"),
+]
+
+
+@pytest.mark.parametrize(("name", "line"), CHANGING, ids=lambda value: value[:12])
+def test_what_changes_in_mid_episode_is_refused(name, line):
+    truth = load_truth({"name": "gym", "id": name})
+    truth.place([0]), truth.states()
+    truth.step(RIGHT[:1])
+    with pytest.raises(InvalidInput, match=line):
+        truth.step(RIGHT[:1])
+    truth.close()
 
 
 def test_the_place_is_shown_on_request(monkeypatch, capsys):

@@ -142,6 +142,34 @@ class Breaking(Dot):
         raise OSError("nothing to close")
 
 
+class Diverging(Dot):
+    """In its third step the reward is `reward`."""
+
+    def __init__(self, render_mode=None, *, reward=float("nan")):
+        super().__init__(render_mode)
+        self._third = reward
+
+    def step(self, action):
+        observation, reward, *rest = super().step(action)
+        return observation, self._third if self._steps == 3 else reward, *rest
+
+
+class Crowded(Dot):
+    """It observes one number more with every step."""
+
+    def step(self, action):
+        observation, *rest = super().step(action)
+        return observation.repeat(self._steps), *rest
+
+
+class Fading(Dot):
+    """Its picture is no picture from the second step on."""
+
+    def render(self):
+        frame = super().render()
+        return frame if self._steps < 2 else frame / 255
+
+
 class Hungry(Dot):
     """It needs a package that nobody has."""
 
@@ -149,6 +177,6 @@ class Hungry(Dot):
         raise gymnasium.error.DependencyNotInstalled("pygame is not installed, run `pip install gymnasium[classic_control]`")
 
 
-for kind in (Dot, Growing, Blind, Empty, Handed, Boundless, Hasty, Forgetful, Breaking, Hungry, Older, Several, Strict):
+for kind in (Dot, *Dot.__subclasses__()):
     gymnasium.register(f"tests/{kind.__name__}-v0", entry_point=kind, max_episode_steps=8)
 gymnasium.register("tests/Endless-v0", entry_point=Dot)

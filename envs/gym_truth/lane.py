@@ -14,7 +14,7 @@ import numpy as np
 from worldsim.envs.gym_truth.actions import ActionCode
 from worldsim.envs.gym_truth.failing import EnvironmentFailed, named_failures
 from worldsim.envs.gym_truth.making import rendered, row_of_numbers, unwrapped_state
-from worldsim.envs.gym_truth.options import GymOptions
+from worldsim.envs.gym_truth.options import SCORES, GymOptions
 from worldsim.envs.gym_truth.success import Judge
 from worldsim.errors import InvalidInput
 
@@ -60,6 +60,11 @@ class GymLane:
             if self._ended:
                 break
         self._return += self._reward
+        if self._options.success in SCORES and not math.isfinite(self._reward):
+            raise EnvironmentFailed(
+                f"{self._options.id} gave the reward {self._reward}, expected a number, for it decides on success; mend that, "
+                "or type success: info or success: none"
+            )
         self._success = self._done(info, self._reward, self._return)
 
     def _done(self, info: Any, reward: float, total: float) -> bool:

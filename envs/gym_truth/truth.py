@@ -33,6 +33,7 @@ class GymTruth:
         self._judge = success_rule(options, _first_info(env, options))
         self._spare = [GymLane(env, options, self._code, self._judge)]
         self._lanes: list[GymLane] = []
+        self._shapes: dict[str, tuple[int, ...]] = {}
 
     def reset(self, starts: Sequence[Start]) -> np.ndarray:
         """Put lane i at `starts[i]` and return frames uint8 `[B, H, W, 3]`."""
@@ -59,9 +60,26 @@ class GymTruth:
         return tuple(lane.fault for lane in self._lanes)
 
     def states(self) -> dict[str, np.ndarray]:
-        """What is known of every lane now: see `GymLane.state`."""
+        """What is known of every lane now: see `GymLane.state`.
+
+        Raises:
+            InvalidInput: the environment observes now more and now less.
+        """
         rows = [lane.state() for lane in self._lanes]
+        for row in rows:
+            self._refuse_other_shapes({name: values.shape for name, values in row.items()})
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def _refuse_other_shapes(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Stop where a state has another shape than the first one had."""
+        self._shapes = self._shapes or shapes
+        for name in [*shapes, *self._shapes]:
+            if shapes.get(name) != self._shapes.get(name):
+                before, now = ("nothing" if shape is None else list(shape) for shape in (self._shapes.get(name), shapes.get(name)))
+                raise InvalidInput(
+                    f"{self._options.id} changed the size of its {name}: {before} and then {now}; register it with a wrapper that keeps it "
+                    "(gymnasium.wrappers.TransformObservation) and name that: truth=gym:MODULE:ID"
+                )
 
     def close(self) -> None:
         """Release all environments."""
