@@ -87,6 +87,21 @@ def test_the_best_signal_of_one_half_is_calibrated_on_the_other(inside, capsys):
     assert read_gate("best.json").promise["kept"] <= 15
 
 
+def test_a_reader_of_actions_trained_otherwise_is_refused(inside, capsys):
+    command = ("signal=inverse_dynamics", "out=other.json", "reader_steps=1")
+    trust(*command)
+    made = Path("other.reader/model.safetensors").read_bytes()
+    for key, line in (
+        ("reader_steps=2", "steps=1, now asked for 2"),
+        ("seed=1", "seed=0, now asked for 1"),
+        ("data=rec/.", "data=rec, now"),
+    ):
+        capsys.readouterr()
+        assert f"other.reader was trained with {line}" in refused(capsys, trust(*command, key), expected=1)
+    assert Path("other.reader/model.safetensors").read_bytes() == made
+    assert "no component" in refused(capsys, trust(*command))  # the same keys find it
+
+
 def reader(folder, seed=0):
     """A network that says it reads actions off frames."""
     torch.manual_seed(seed)
