@@ -255,7 +255,8 @@ def _resolve(registry: Registry, spec: str | Path | Mapping) -> tuple[str, dict[
     if isinstance(spec, Mapping):
         if "name" not in spec:
             raise InvalidInput(f"a {registry.kind} given as a mapping needs a name, got {dict(spec)}; type {{name: NAME, ...}}")
-        name, options = str(spec["name"]), {str(key): value for key, value in spec.items() if key not in ("name", "as", "adapters")}
+        name, options = _shorthand(registry, str(spec["name"]))
+        options |= {str(key): value for key, value in spec.items() if key not in ("name", "as", "adapters")}
     else:
         name, options = _shorthand(registry, str(spec))
     if name in registry or registry.kind not in READERS:
