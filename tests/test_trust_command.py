@@ -14,7 +14,7 @@ from tiny_runs import evaluate, parts, slide
 from worldsim.data.trajectory_file import read_trajectory, write_trajectory
 from worldsim.errors import DamagedFile, InvalidInput
 from worldsim.experiments import cli
-from worldsim.load import load_verifier, part_members
+from worldsim.load import load_verifier, part_members, part_tree
 from worldsim.models.checkpoint import save_checkpoint
 from worldsim.models.video_convnet import VideoConvNetConfig
 from worldsim.registry import VERIFIERS, WORLD_MODELS
@@ -229,7 +229,9 @@ def test_a_moved_world_model_is_named_and_another_refused(inside, tmp_path):
 
 
 def test_members_are_found_behind_a_gate(inside):
-    spec = {"name": "vote", "of": ["classifier", {"name": "gated", "of": "judge", "gate": "gate.json"}]}
+    gate = {"name": "gated", "of": "judge", "gate": "gate.json"}
+    spec = {"name": "vote", "of": ["classifier", gate]}
+    assert list(part_tree(VERIFIERS, spec)) == [spec, "classifier", gate, "judge"]
     assert part_members(VERIFIERS, spec) == ["classifier", "judge"]
 
 
