@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from worldsim.data.files import sha256_of
-from worldsim.errors import DamagedFile, InvalidInput, MissingDependency, UnknownName
+from worldsim.errors import DamagedFile, InvalidInput, MissingDependency, UnknownName, install_extra
 from worldsim.policies.observing import ObservingPolicy
 from worldsim.registry import POLICIES, did_you_mean
 from worldsim.types import ActionSpec
@@ -72,7 +72,7 @@ class SB3Config:
         try:
             import stable_baselines3
         except ImportError as error:
-            raise MissingDependency('policy "sb3" needs stable-baselines3; type: pip install -c constraints.txt -e ".[rl]"') from error
+            raise MissingDependency(f'policy "sb3" needs stable-baselines3; type: {install_extra("rl")}') from error
         try:
             return getattr(stable_baselines3, self.algorithm).load(self.path, device=self.device)
         except Exception as error:  # pickles raise anything

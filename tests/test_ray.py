@@ -231,7 +231,7 @@ def test_bad_keys_are_refused_in_one_line(parts, capsys, words, line):
 def test_missing_ray_says_what_to_type(parts, capsys, monkeypatch):
     monkeypatch.setattr(ray_cluster, "find_spec", lambda name: None)
     assert cli.main(command("run", *RAY)) == 1
-    assert capsys.readouterr().err == "worldsim: executor=ray needs Ray; type: pip install 'worldsim[ray]'\n"
+    assert capsys.readouterr().err == 'worldsim: executor=ray needs Ray; type: pip install -c constraints.txt -e ".[ray]"\n'
 
 
 def test_a_cluster_that_is_not_there_is_said_at_once(parts, capsys):

@@ -2,6 +2,8 @@
 
 import os
 
+INSTALL = "pip install -c constraints.txt"  # the tested versions; typed in a checkout
+
 
 class WorldsimError(Exception):
     """A mistake in what the user asked for or a missing piece of the machine; the command line prints it without a traceback."""
@@ -28,6 +30,11 @@ class DamagedFile(WorldsimError, OSError):
 
 class RunMismatch(WorldsimError):
     """A run folder that was made by another configuration."""
+
+
+def install_extra(name: str) -> str:
+    """What to type for an extra of worldsim, such as "rl"."""
+    return f'{INSTALL} -e ".[{name}]"'
 
 
 def show_traceback(error: BaseException) -> None:

@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from gymnasium.error import DependencyNotInstalled
 
 from worldsim.envs.gym_truth.options import GymOptions
-from worldsim.errors import MissingDependency, WorldsimError, show_traceback
+from worldsim.errors import INSTALL, MissingDependency, WorldsimError, install_extra, show_traceback
 
 INSTALLED = {
-    "pygame": '-e ".[gym]"',
-    "imageio": '-e ".[gym]"',  # Gymnasium's own MuJoCo environments
-    "mujoco": '-e ".[mujoco]"',
-    "Box2D": '"gymnasium[box2d]"',
-    "box2d": '"gymnasium[box2d]"',
+    "pygame": install_extra("gym"),
+    "imageio": install_extra("gym"),  # Gymnasium's own MuJoCo environments
+    "mujoco": install_extra("mujoco"),
+    "Box2D": f'{INSTALL} "gymnasium[box2d]"',
+    "box2d": f'{INSTALL} "gymnasium[box2d]"',
 }  # by a word of what is missed
 
 
@@ -50,8 +50,9 @@ def failed(options: GymOptions, call: str, error: Exception) -> EnvironmentFaile
 def lacking(options: GymOptions, error: Exception) -> MissingDependency:
     """What to raise where a package is missing, with what to type."""
     text = one_line(error)
-    needed = next((extra for word, extra in INSTALLED.items() if word in text), None) or getattr(error, "name", None)
-    advice = f"type: pip install -c constraints.txt {needed}" if needed else "install what it names"
+    named = getattr(error, "name", None)
+    typed = next((command for word, command in INSTALLED.items() if word in text), named and f"{INSTALL} {named}")
+    advice = f"type: {typed}" if typed else "install what it names"
     return MissingDependency(f"{options.id} needs a package that is not installed ({text}); {advice}")
 
 
