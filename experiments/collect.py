@@ -37,7 +37,7 @@ def run(config) -> None:
     missing = [(seed, str(path)) for seed, path in wanted.items() if not path.exists()]
     workers = config.workers or os.cpu_count() or 1
     acting = {key: getattr(config, key) for key in ("truth", "mix", "policies", "noise", "expert")}
-    with multiprocessing.get_context("spawn").Pool(workers, _prepare, (acting,)) as pool:
+    with multiprocessing.get_context("spawn").Pool(workers, _begin, (acting,)) as pool:
         done = pool.imap_unordered(_record, missing, chunksize=8)
         for _ in tqdm(done, total=len(wanted), initial=len(wanted) - len(missing), desc="collect", unit="episode"):
             pass
@@ -85,6 +85,14 @@ def _truth(given: Any, world: RecordedWorld) -> Any:
     return load_truth(part_facts(TRUTHS, given) | world.options)
 
 
+def _begin(acting: Mapping[str, Any]) -> None:
+    """Prepare a process. What cannot be had its first episode says: a pool would begin a process that fails here again and again."""
+    try:
+        _prepare(acting)
+    except Exception as error:
+        _worker["failure"] = error
+
+
 def _prepare(acting: Mapping[str, Any]) -> None:
     os.environ.setdefault("LP_NUM_THREADS", "0")  # each worker renders on its own core
     world = recorded_world(acting["truth"])
@@ -101,6 +109,8 @@ def _prepare(acting: Mapping[str, Any]) -> None:
 
 
 def _record(job: tuple[int, str]) -> None:
+    if "failure" in _worker:
+        raise _worker["failure"]
     seed, path = job
     world, rng = _worker["world"], np.random.default_rng([seed, 0])
     if _worker["policies"]:

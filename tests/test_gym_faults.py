@@ -61,6 +61,19 @@ def test_a_recording_stops_in_one_line(tmp_path, capfd):
     assert not list(tmp_path.rglob("0000001.h5"))
 
 
+def test_what_only_another_process_cannot_make_stops_it_in_one_line(tmp_path, monkeypatch, capfd):
+    single = "{name: gym, id: 'tiny_gym:tests/Single-v0', size: 16}"
+    assert cli.main(["collect", f"truth={single}", f"out={tmp_path / 'out'}", "episodes=1", "workers=1"]) == 2
+    monkeypatch.chdir(tmp_path)
+    tiny.world_model(Path("world"), action=load_truth(BREAKING).action)
+    tiny.classifier(Path("judge"))
+    words = ["world_model=world", "policies=[random]", "verifier=judge", "episodes=2", "batch=1", "run=run", "report=false"]
+    assert cli.main(["evaluate", f"truth={single}", *words, "workers=2"]) == 2
+    said = capfd.readouterr().err
+    assert said.count("cannot be made (RuntimeError: the port is taken)") == 2
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize("reward", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("success", ["reward", "return"])
 def test_a_reward_that_decides_is_a_number(reward, success):

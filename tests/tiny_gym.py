@@ -1,5 +1,7 @@
 """A world of 16 x 16 pixels for tests: a dot that is driven to the right wall, by a Box or a Discrete action, and its broken kin."""
 
+import multiprocessing
+
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete
@@ -140,6 +142,15 @@ class Breaking(Dot):
 
     def close(self):
         raise OSError("nothing to close")
+
+
+class Single(Dot):
+    """It cannot be made in a process that another one has begun."""
+
+    def __init__(self, render_mode=None):
+        super().__init__(render_mode)
+        if multiprocessing.parent_process():
+            raise RuntimeError("the port is taken")
 
 
 class Diverging(Dot):
