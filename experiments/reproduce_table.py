@@ -79,17 +79,10 @@ def _clone(out: Path, task: str, name: str, data: Path | None = None, **options)
 
 
 def judge(out: Path, task: str) -> None:
-    """The judge of a task, which also learns from how the world model draws the last steps. The camera stands still: no shifts."""
+    """The judge of a task. The camera stands still: no shifts."""
     folder = out / "judges" / f"table-{task}"
     if not (folder / "config.json").exists():
-        options = {
-            "world_model": str(out / "world_model" / "self-context"),
-            "relived": 0.04,
-            "every": 2,
-            "shift": 0,
-            "channels": 16,
-            "steps": 1500,
-        }
+        options = {"every": 2, "shift": 0, "channels": 16, "steps": 1500}
         train_verifier.run(TrainVerifierConfig(data=str(out / "data"), task=f"table-{task}", out=str(folder), **options))
 
 
