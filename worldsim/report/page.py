@@ -40,8 +40,7 @@ def write_report(run: RunFolder) -> Path:
 
 def headline(results: dict[str, Any]) -> str:
     """The one sentence to remember: r and MMRV with their n, and what a perfect simulator would reach."""
-    agreement, count = results["agreement"], len(results["policies"])
-    ranked = f"{count} {'policy' if count == 1 else 'policies'}"
+    agreement, ranked = results["agreement"], tables.counted(len(results["policies"]), "policy", "policies")
     if agreement is None:
         scored = sum(policy["scored"] for policy in results["policies"])
         return f"{ranked}, {scored} scored imagined episodes. There is no truth in this run, so how far to trust it is not known."

@@ -12,13 +12,14 @@ from worldsim.report.episode_index import FALSE_SUCCESS, MISSED, Line, in_turn, 
 from worldsim.report.migration import read_results
 from worldsim.report.outcomes import read_outcomes
 from worldsim.report.run_folder import RunFolder
+from worldsim.report.tables import counted
 
 FOLDER = "strips"
 SHOWN = 3  # strips of a run, at most
 COLUMNS = 8  # frames of a strip, at most
 RULE = (
-    "The first false success of every policy, widest gap between imagined and true rate first; then the first missed success of every "
-    f"policy; then the second ones, up to {SHOWN} in all."
+    f"Shown of each case, up to {SHOWN}: the first false success of every policy, that with the widest gap between imagined and true rate "
+    "first; then the first missed success of every policy; then the second ones."
 )
 
 
@@ -47,11 +48,11 @@ class Worst:
     def __str__(self) -> str:
         if not self.paired:
             return "No episode has both an imagined and a true verdict."
-        of = f"{self.paired} paired {'episode' if self.paired == 1 else 'episodes'}"
+        of = counted(self.paired, "paired episode", "paired episodes")
         if not self.differing:
             return f"No episode differs: imagination and truth end alike in {of}."
         shown = f", {len(self.strips)} shown" if len(self.strips) < self.differing else ""
-        return f"Imagination and truth end otherwise in {self.differing} of {of}{shown}."
+        return f"Imagination and truth end differently in {self.differing} of {of}{shown}."
 
 
 def worst_lines(lines: Mapping[str, Sequence[Line]]) -> list[Line]:
