@@ -11,6 +11,7 @@ from worldsim.report.checklist import checklist
 from worldsim.report.clips import fault_clips, paired_clips
 from worldsim.report.environment import environment
 from worldsim.report.episode_index import listings, other_judges, replay_command, verdict_word
+from worldsim.report.measures import MEASURES
 from worldsim.report.outcomes import Outcome, read_outcomes
 from worldsim.report.plots import write_plots
 from worldsim.report.results import write_results
@@ -112,5 +113,5 @@ def _template() -> Any:
         }
     )
     made.globals["measures"] = tables.MEASURES
-    made.globals["gated_measures"] = judge_tables.GATED
+    made.globals["gated_measures"] = MEASURES
     return made.get_template("report.html")
