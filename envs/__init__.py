@@ -10,4 +10,5 @@ _WORLD = {"entry_point": "worldsim.envs.world_env:WorldEnv", "vector_entry_point
 register("worldsim/World-v0", **_WORLD)
 register("worldsim/Drawer-v0", **_WORLD, kwargs={"world_model": "drawer", "task": "drawer"})
 register("worldsim/DrawerTruth-v0", entry_point="worldsim.envs.drawer.env:DrawerTruthEnv")
+register("worldsim/TableTruth-v0", entry_point="worldsim.envs.table.env:TableTruthEnv")
 register("worldsim/DropTruth-v0", entry_point="worldsim.envs.drop.env:DropTruthEnv")

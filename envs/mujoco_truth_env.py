@@ -1,5 +1,6 @@
 """A MuJoCo truth as a Gymnasium environment: one lane of it. Knows no scene; subclasses name it, and say when success ends an episode."""
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -28,12 +29,13 @@ class MujocoTruthEnv(gymnasium.Env):
     """
 
     metadata = {"render_modes": ["rgb_array"]}
-    truth: type[MujocoTruth]
+    truth: Callable[[int], MujocoTruth]
 
     def __init__(self, size: int, horizon: int, render_mode: str | None = None) -> None:
         if size not in range(16, 257):
             raise InvalidInput(f"size is {size}, expected 16 to 256 pixels, for example size=64")
-        self._truth, action = self.truth(size), self.truth.action
+        self._truth = self.truth(size)
+        action = self._truth.action
         self._horizon, self.render_mode = horizon, render_mode
         self.metadata = {**self.metadata, "render_fps": action.rate_hz}
         self.observation_space = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
@@ -50,7 +52,7 @@ class MujocoTruthEnv(gymnasium.Env):
         if not isinstance(start, (int, np.integer)) or start < 0:
             raise InvalidInput(f'reset option "start" is {start!r}, expected the seed of a start, a whole number, 0 or more')
         self._start, self._steps = int(start), 0
-        return self._told(self._truth.place([self.truth.task_start(self._start)]), self._truth.states())
+        return self._told(self._truth.place([self._truth.task_start(self._start)]), self._truth.states())
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         if self._steps is None:

@@ -47,7 +47,7 @@ def doubted(config: TrustConfig, model: WorldModel, model_config: dict[str, Any]
     predictions = predict(model, recorded, [each.actions for each in recorded], seed=config.seed, batch=config.batch)
     imagined = [_rollout(model, each, config.seed + row) for row, each in enumerate(predictions)]
     errors = np.array([apart(i.frames[1:], r.frames[1:]).mean() for i, r in zip(imagined, recorded, strict=True)])
-    judge = None if config.verifier == "none" else chosen_verifier(config.verifier, model_config)
+    judge = None if config.verifier == "none" else chosen_verifier(config.verifier, model_config, recorded[0].task_id)
     said = [Verdict(None)] * len(imagined) if judge is None else _said(model, judge, imagined)
     wrong, known = _wrong(config, recorded, None if judge is None else said, errors)
     rows = np.flatnonzero(known)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.data.splits import hash_split, require_split, split_folder
-from worldsim.data.trajectory_file import read_trajectory, trajectory_paths
+from worldsim.data.splits import OWN, hash_split, require_split, split_folder
 from worldsim.errors import InvalidInput
+from worldsim.experiments.recordings import episodes_of
 from worldsim.experiments.relived import Moment, Relive
 from worldsim.load import load_verifier
 from worldsim.training.judging import LabelledClips, last_frames
@@ -24,13 +24,15 @@ Facts = tuple[bool, float, str, bool]  # label, number it was read off, what the
 class Source:
     """Where clips come from: a folder of episodes or a run folder, who labels them, frames per clip, and the share held out of it.
 
-    `held_out` is of a folder that is not divided into train and validation; clips of one start stay on one side.
+    `held_out` is of a folder that is not divided into train and validation; clips of one start stay on one side. With `task`, only episodes
+    of that task are looked at.
     """
 
     data: Path
     labels: Any
     frames: int
     held_out: float
+    task: str | None = None
 
     def judge(self) -> Any:
         """The one who labels."""
@@ -44,11 +46,10 @@ class Source:
         """
         whole = self.data / "episodes" if (self.data / "config.yaml").is_file() else self.data  # of a run, no probe and nothing damaged
         folder = split_folder(whole, split)
-        for path in trajectory_paths(folder):
-            trajectory = read_trajectory(path)
+        for path, trajectory in episodes_of(folder, self.task):
             start = trajectory.start_id or path.stem
             if folder != whole:
-                if trajectory.task_id in ("drawer", "drop"):
+                if trajectory.task_id in OWN:
                     require_split(trajectory.seed, split)
                 yield start, trajectory
             elif hash_split(start, {"train": 1 - self.held_out, "validation": self.held_out}) == split:

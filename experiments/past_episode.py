@@ -121,7 +121,8 @@ def _config(run: RunFolder, folder: RunFolder, asked: Mapping[str, Any]) -> Eval
     known = {field.name for field in fields(EvaluateConfig)}
     given = {key: value for key, value in settings.items() if key in known} | asked
     if "world_model" in asked:  # the judge stays the run's, whatever the other world model's own is
-        given["verifier"] = chosen_verifier(settings.get("verifier"), world_model_facts(settings["world_model"])[1])
+        own, task = world_model_facts(settings["world_model"])[1], run.config["identity"]["task"]["id"]
+        given["verifier"] = chosen_verifier(settings.get("verifier"), own, task)
     return EvaluateConfig(**given)
 
 

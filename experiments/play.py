@@ -83,16 +83,16 @@ def _loaders(policy: Any, task: Task, spec: WorldSpec) -> dict[str, Callable[[],
     """How to load each policy that can be handed over to, by name."""
     from worldsim.experiments.setting import policy_specs
 
-    specs = policy_specs([policy]) if policy is not None else {name: name for name in _fitting(spec)}
+    specs = policy_specs([policy]) if policy is not None else {name: name for name in _fitting(task, spec)}
     return {name: partial(_load, name, each, task, spec) for name, each in specs.items()}
 
 
-def _fitting(spec: WorldSpec) -> list[str]:
+def _fitting(task: Task, spec: WorldSpec) -> list[str]:
     """The shipped policies that take the world's frames and whose actions are the world's, the best trained first."""
     from worldsim.load import part_checkpoint, shipped_panel
     from worldsim.registry import POLICIES
 
-    checkpoints = {name: part_checkpoint(POLICIES, name) for name in reversed(shipped_panel())}
+    checkpoints = {name: part_checkpoint(POLICIES, name) for name in reversed(shipped_panel(task.id))}
     return [
         name
         for name, config in checkpoints.items()

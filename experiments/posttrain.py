@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.data.files import described_in, sha256_of, write_json
+from worldsim.data.windows import focus_of
 from worldsim.errors import InvalidInput, RunMismatch, WorldsimError
 from worldsim.experiments.posttrain_clips import judge_of, pairs_of, permit, rewards_of, single_clips, taken_of, with_noise
 from worldsim.experiments.recordings import read_split, recordings_folder
@@ -12,7 +13,6 @@ from worldsim.experiments.schema import PosttrainConfig, recipe
 from worldsim.experiments.setting import use_torch
 from worldsim.experiments.stage_parts import with_encoder
 
-FOCUS = "opening"  # the state around whose movement contexts are drawn more often, where recordings have it
 SHOWN = 16  # contexts that the result is compared on
 DROPOUT = 0.1  # of actions, where a checkpoint does not say what it was trained with
 
@@ -138,7 +138,7 @@ def _sampled(config: PosttrainConfig, world: Any, number: int, folder: Path, rec
         drawn = VideoWorldModel(world.spec, world.network, world.autoencoder, with_noise(world.sampler))
         check_policy(world.network, drawn.sampler)
     seed = config.seed * 1000 + number
-    contexts = draw_contexts(recorded, config.contexts, config.given + config.horizon, seed, FOCUS)
+    contexts = draw_contexts(recorded, config.contexts, config.given + config.horizon, seed, focus_of(recorded))
     with tqdm(total=config.contexts * config.num_generations, desc=f"sample round {number}", unit="rollout") as bar:
         found = sample(drawn, contexts, config.given, config.num_generations, seed, bar.update)
     write_candidates(path, found)

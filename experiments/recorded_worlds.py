@@ -74,6 +74,17 @@ def _drop(truth: Any) -> RecordedWorld:
     )
 
 
+def _table(config: Any) -> RecordedWorld:
+    from worldsim.envs.table.behaviours import choose_behaviour
+    from worldsim.envs.table.experts import EXPERTS
+    from worldsim.envs.table.physics import nudged, wide_start
+    from worldsim.envs.table.truth import HORIZON, INSTRUCTIONS
+
+    task = config.id
+    name, start, act = f"table-{task}", partial(wide_start, task=task), partial(choose_behaviour, task)
+    return RecordedWorld(name, INSTRUCTIONS[task], HORIZON, start, act, _seeing(EXPERTS[task]), (1.0, 1.0, 1.0), {}, nudged)
+
+
 def _gym(config: Any) -> RecordedWorld:
     from worldsim.envs.gym_truth.behaviours import choose_behaviour
 
@@ -89,7 +100,7 @@ def _not_nudged(start: Any, rng: np.random.Generator) -> Any:
     raise InvalidInput("a Gymnasium environment begins at seeds, and no seed lies near another, so its episodes have no second take")
 
 
-WORLDS = {"drawer": _drawer, "drop": _drop, "gym": _gym}
+WORLDS = {"drawer": _drawer, "drop": _drop, "table": _table, "gym": _gym}
 
 
 def recorded_world(truth: Any) -> RecordedWorld:

@@ -74,7 +74,7 @@ def _replay_recordings(config: ReplayConfig) -> dict[str, Any]:
     if config.check_actions:
         return _check_actions(config, recorded)
     actions = shuffled(recorded) if config.shuffle_actions else [trajectory.actions for trajectory in recorded]
-    judge = chosen_verifier(config.verifier, model_config)
+    judge = chosen_verifier(config.verifier, model_config, recorded[0].task_id)
     predictions = list(predict(open_model(config), recorded, actions, seed=config.seed, batch=config.batch))
     numbers = {
         **psnr_by_step(predictions),

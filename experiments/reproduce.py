@@ -5,6 +5,7 @@ Each step is another command and resumes where it was stopped. Runs on the CPU i
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,12 +26,17 @@ PANEL = {
     "converged": 2000,
 }
 STARTS = 200
+EPISODES = 4500
 
 
 def run(config) -> None:
     """Make everything below `config.out` and, with `install`, put it where worldsim ships it."""
+    if config.world == "table":
+        from worldsim.experiments.reproduce_table import run as reproduce_table
+
+        return reproduce_table(config)
     out = Path(config.out)
-    record(out / "data", out / "collectors", config.episodes, config.seed)
+    record(out / "data", out / "collectors", config.episodes or EPISODES, config.seed)
     policies(out)
     world_model(out, config)
     judge(out)
@@ -45,7 +51,8 @@ def record(data: Path, collectors: Path, episodes: int, seed: int) -> None:
     collect.run(CollectConfig(out=str(data), episodes=200, split="validation"))
     collect.run(CollectConfig(out=str(data), episodes=episodes))
     if not (collectors / "weak" / "config.json").exists():
-        train_policy.run(TrainPolicyConfig(str(data), str(collectors), "weak", 1000, list(WEAK), 1500, seed + 11))
+        learning = {"steps": 1000, "save_at": list(WEAK), "episodes": 1500, "seed": seed + 11}
+        train_policy.run(TrainPolicyConfig(data=str(data), out=str(collectors), name="weak", **learning))
     weak = [str(collectors / f"weak-{steps}") for steps in WEAK] + [str(collectors / "weak")]
     collect.run(CollectConfig(out=str(data), episodes=episodes // 4, seed=100_000, policies=weak))
 
@@ -53,11 +60,8 @@ def record(data: Path, collectors: Path, episodes: int, seed: int) -> None:
 def policies(out: Path) -> None:
     """The cloning run that the panel is taken from."""
     if not (out / "policies" / "panel" / "config.json").exists():
-        train_policy.run(
-            TrainPolicyConfig(
-                str(out / "data"), str(out / "policies"), "panel", 2000, [steps for steps in PANEL.values() if steps < 2000], 1500, 1
-            )
-        )
+        learning = {"steps": 2000, "save_at": [steps for steps in PANEL.values() if steps < 2000], "episodes": 1500, "seed": 1}
+        train_policy.run(TrainPolicyConfig(data=str(out / "data"), out=str(out / "policies"), name="panel", **learning))
 
 
 def world_model(out: Path, config) -> None:
@@ -76,21 +80,21 @@ def judge(out: Path) -> None:
     train_verifier.run(TrainVerifierConfig(data=str(out / "data"), out=str(out / "classifier"), **options))
 
 
-def starts(path: Path, name: str) -> None:
-    """A task's starts: first frames of the true world of that name at evaluation seeds."""
+def starts(path: Path, truth: Any, count: int = STARTS) -> None:
+    """A task's starts: first frames of a true world, given by name or mapping, at evaluation seeds."""
     from worldsim.data.splits import seed_of
     from worldsim.data.tasks import write_starts
     from worldsim.experiments.recorded_worlds import recorded_world
     from worldsim.load import load_truth
     from worldsim.types import Start, Task
 
-    truth, world, found = load_truth(name), recorded_world(name), []
-    for index in range(STARTS):
+    scene, world, found = load_truth(truth), recorded_world(truth), []
+    for index in range(count):
         seed = seed_of("evaluation", index)
-        frame = truth.reset([Start(str(seed), np.zeros(0), seed)])
+        frame = scene.reset([Start(str(seed), np.zeros(0), seed)])
         found.append(Start(f"{seed:07d}", frame, seed))
-    truth.close()
-    write_starts(path, Task(name, world.instruction, world.horizon, tuple(found)))
+    scene.close()
+    write_starts(path, Task(world.name, world.instruction, world.horizon, tuple(found)))
 
 
 def install(out: Path) -> None:

@@ -196,11 +196,15 @@ class TrainPolicyConfig:
     name: str = option("cloned", "name of the policy, part of each checkpoint's name")
     steps: int = option(2000, "clone: optimizer steps", least=1)
     save_at: list[int] = option([], "clone: steps to save a checkpoint at, besides the last", least=0)
+    width: int = option(24, "clone: channels of the network's first layer; all others follow", least=1)
     episodes: int | None = option(None, "clone: learn from this many episodes only", least=1)
     policy: str | None = option(None, "ppo: cloned policy to begin from, by name or folder")
     env: str = option("worldsim/Drawer-v0", "ppo: environment of the world model to learn in")
     world_model: str | None = option(None, "ppo: world model; null is that of env")
-    task: str | None = option(None, "ppo: starts to learn from: a task, a file of starts or a folder of episodes; null is the task of env")
+    task: str | None = option(
+        None,
+        "clone: task whose episodes are learned from, null all; ppo: starts to learn from, a task, a file or a folder, null those of env",
+    )
     verifier: str = option("classifier", "ppo: judge that gives the reward")
     watcher: str | None = option(None, "ppo: another judge, which gives no reward and is compared with the first at every check")
     truth: str | None = option("drawer", "ppo: true world of the checks, which nothing is learned from; null checks imagined success only")
@@ -236,6 +240,7 @@ class TrainVerifierConfig:
     data: str = option("data/drawer", "folder of recorded episodes, or a run folder")
     out: str = option("checkpoints/classifier", "folder that the checkpoint is written to")
     labels: Any = option("state", "who says what success is: state, human, recorded (a data set's flag), or {name: human, labels: FILE}")
+    task: str | None = option(None, "learn from episodes of this task only, as recordings name it; null takes all")
     frames: int = option(3, "frames that are looked at, the last ones", least=1)
     rule: str = option("last_step", "what counts as success: at the last step, or ever", choices=("last_step", "ever"))
     abstain: float | None = option(None, "share of its answers that may be wrong, beyond which it abstains; null answers always", least=0)
@@ -286,7 +291,10 @@ class ReproduceConfig:
     """Keys of `worldsim reproduce`."""
 
     out: str = option("build", "folder that everything is made in; the same folder again resumes")
-    episodes: int = option(4500, "scripted training episodes; a quarter as many again come from image policies", least=4)
+    world: str = option("drawer", "what to make: the drawer world, or the table with its three tasks", choices=("drawer", "table"))
+    episodes: int | None = option(
+        None, "scripted training episodes, of the table for each task; a quarter as many again come from image policies", least=4
+    )
     batch: int | None = option(None, "clips per step of the world model's stages; null takes each stage's own", least=1)
     seed: int = option(0, SEED, least=0)
     device: str = option("cpu", CPU_OR_CUDA)

@@ -23,6 +23,7 @@ from worldsim.load import (
     part_facts,
     part_members,
     part_name,
+    shipped_names,
     shipped_panel,
 )
 from worldsim.options import SamplerKeys, model_options
@@ -63,12 +64,12 @@ def prepare(config: EvaluateConfig) -> Setting:
     """
     strict, device = config.determinism == "strict", _device_here(config)
     use_torch(config.threads, device, strict=strict)
-    specs = policy_specs(config.policies)
-    facts = {name: part_facts(POLICIES, spec) for name, spec in specs.items()}
     world_facts, model_config = world_model_facts(config.world_model)
-    judge = chosen_verifier(config.verifier, model_config)
-    judge_facts = verifier_facts(judge)
     task = _task(config, camera_of(model_config))
+    specs = policy_specs(config.policies, task.id)
+    facts = {name: part_facts(POLICIES, spec) for name, spec in specs.items()}
+    judge = chosen_verifier(config.verifier, model_config, task.id)
+    judge_facts = verifier_facts(judge)
     pinned = _pinned(config)
     sampler = sampler_facts(model_config, config) | pinned | (_engine(config) if pinned else {})
     worlds = {"imagined": [world_facts, sampler]} | ({"truth": [part_facts(TRUTHS, config.truth), pinned]} if config.truth else {})
@@ -121,13 +122,13 @@ def use_torch(threads: int, device: str, *, strict: bool = False) -> None:
         be_strict(threads or 1)
 
 
-def policy_specs(given: Iterable[Any]) -> dict[str, Any]:
-    """What to load each policy from, by the name it goes by; without any, the shipped panel.
+def policy_specs(given: Iterable[Any], task: str = "drawer") -> dict[str, Any]:
+    """What to load each policy from, by the name it goes by; without any, the shipped panel of the task.
 
     Raises:
         InvalidInput: neither text nor mapping, two policies of one name, or none to be had.
     """
-    given = list(given) or shipped_panel()
+    given = list(given) or shipped_panel(task)
     if not given:
         raise InvalidInput("no policies are shipped with this copy of worldsim; name some: policies='[random,PATH]'")
     specs: dict[str, Any] = {}
@@ -182,13 +183,13 @@ def open_model(config: Any) -> WorldModel:
     return load_world_model(config.world_model, device=config.device, **model_options(config))
 
 
-def chosen_verifier(given: Any, model_config: dict[str, Any]) -> Any:
-    """The judge asked for, else the one that the world model's own config names, else the classifier; a name, path or mapping.
+def chosen_verifier(given: Any, model_config: dict[str, Any], task: str = "") -> Any:
+    """The judge asked for, else the one that the world model's own config names, else that shipped for the task, else the classifier.
 
     Raises:
         InvalidInput: neither text nor a mapping with a name.
     """
-    spec = given or model_config.get("verifier", "classifier")
+    spec = given or model_config.get("verifier") or (task if task in shipped_names("verifiers") else "classifier")
     if not (isinstance(spec, str) or (isinstance(spec, dict) and "name" in spec)):
         raise InvalidInput(f"a verifier is a name, a path or a mapping with a name, got {spec}; type verifier='{{name: NAME, as: CALLED}}'")
     return spec

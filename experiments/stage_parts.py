@@ -42,6 +42,23 @@ def fresh_autoencoder(preset: ModelPreset, size: int) -> Any:
     return AutoencoderConfig(latent_channels=preset.latent_channels, width=preset.autoencoder_width, frame_size=size).build()
 
 
+def first_autoencoder(config: TrainConfig, preset: ModelPreset, size: int) -> Any:
+    """The autoencoder that its stage begins with: that of the world model that `init` names, else a fresh one.
+
+    Raises:
+        InvalidInput: that one sees frames of another size.
+    """
+    if config.init is None:
+        return fresh_autoencoder(preset, size)
+    from worldsim.models.autoencoders import build_autoencoder
+    from worldsim.models.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(_given(config.init), "world_model")
+    if (seen := checkpoint.config["spec"]["height"]) != size:
+        raise InvalidInput(f"{checkpoint.folder} sees frames of {seen} pixels, the data have {size}; import them with resize={seen}")
+    return checkpoint.fill("autoencoder", build_autoencoder(checkpoint.config))
+
+
 def parts_before(config: TrainConfig, preset: ModelPreset, frame_size: tuple[int, int], action: ActionSpec) -> Parts:
     """Network and autoencoder of the stage before, of `init`, of a pretrained folder, or, where the preset allows it, random ones.
 
@@ -184,7 +201,8 @@ def _continued(config: TrainConfig, checkpoint: Any, frame_size: tuple[int, int]
                 f"{checkpoint.folder} was trained with {key}={facts['sampler'][key]}, not {getattr(config, key)}; leave {key}= out"
             )
     network = checkpoint.fill("network", build_network(facts)).to(config.device)
-    autoencoder = checkpoint.fill("autoencoder", build_autoencoder(facts)).to(config.device)
+    kept = _given_autoencoder(config) if config.autoencoder else checkpoint.fill("autoencoder", build_autoencoder(facts))
+    autoencoder = kept.to(config.device).eval()
     action = ActionSpec(**facts["spec"]["action"])
     sampler = dict(facts["sampler"])
     return Parts(network, autoencoder, action, frame_size, sampler["prediction"], sampler["schedule"], sampler, checkpoint.sha256)

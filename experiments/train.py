@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from worldsim.data.windows import focus_of
 from worldsim.errors import InvalidInput
 from worldsim.experiments.model_presets import ModelPreset, model_preset
 from worldsim.experiments.recordings import action_spec, read_split, recordings_folder
 from worldsim.experiments.schema import TrainConfig, recipe
 from worldsim.experiments.setting import use_torch
-from worldsim.experiments.stage_parts import Parts, camera_before, distillation, fresh_autoencoder, parts_before, save_stage, with_encoder
+from worldsim.experiments.stage_parts import Parts, camera_before, distillation, first_autoencoder, parts_before, save_stage, with_encoder
 from worldsim.experiments.train_heads import heads_objective
-
-FOCUS = "opening"  # the state around whose movement clips are drawn more often, where recordings have it
 
 
 def run(config: TrainConfig) -> None:
@@ -62,7 +61,7 @@ def _train_autoencoder(config: TrainConfig, preset: ModelPreset, data: Path) -> 
 
     numbers = _numbers(config, preset)
     frames = np.concatenate([trajectory.frames[::3] for trajectory in read_split(data, "train", config.camera)])
-    model = fresh_autoencoder(preset, frames.shape[1]).to(config.device)
+    model = first_autoencoder(config, preset, frames.shape[1]).to(config.device)
     _loop(config, preset, numbers, Reconstruction(model, frames, numbers.batch), {})
     if not is_main_process():
         return
@@ -116,7 +115,7 @@ def _objective(config: TrainConfig, preset: ModelPreset, numbers: Any, parts: Pa
     from worldsim.training.stages import VideoOptions
 
     clip = min(numbers.clip, min(len(trajectory.frames) for trajectory in trajectories))
-    clips = encode_trajectories(parts.autoencoder, trajectories, parts.action, clip, focus=FOCUS, keep=Path(config.out))
+    clips = encode_trajectories(parts.autoencoder, trajectories, parts.action, clip, focus=focus_of(trajectories), keep=Path(config.out))
     options = VideoOptions(
         batch=numbers.batch,
         dropout=preset.action_dropout,

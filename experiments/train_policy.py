@@ -62,8 +62,8 @@ def clone(config) -> None:
     torch.set_num_threads(config.threads or torch.get_num_threads())
     data = Path(config.data)
     spec = action_spec(data)
-    frames, actions = demonstrations(data, config.episodes)
-    model = ConvNetConfig(outputs=spec.size, frame_size=frames.shape[1]).build().to(config.device)
+    frames, actions = demonstrations(data, config.episodes, config.task)
+    model = ConvNetConfig(outputs=spec.size, width=config.width, frame_size=frames.shape[1]).build().to(config.device)
     out = Path(config.out)
 
     def keep(name: str, steps: int) -> None:
@@ -87,8 +87,8 @@ def clone(config) -> None:
     bar.close()
 
 
-def demonstrations(data: Path, episodes: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Frames uint8 `[N, H, W, 3]` and the action in each, float32 `[N, A]`, of the training split.
+def demonstrations(data: Path, episodes: int | None, task: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Frames uint8 `[N, H, W, 3]` and the action in each, float32 `[N, A]`, of the training split, with `task` of that task only.
 
     Where an expert said at every frame what to do (state "expert"), that is what is cloned; else what was done.
 
@@ -96,7 +96,7 @@ def demonstrations(data: Path, episodes: int | None) -> tuple[np.ndarray, np.nda
         InvalidInput: episodes of another split, or frames that are not square.
     """
     frames, actions = [], []
-    for trajectory in read_split(data, "train", limit=episodes):
+    for trajectory in read_split(data, "train", limit=episodes, task=task):
         expert = trajectory.states.get("expert")
         frames.append(trajectory.frames[:-1] if expert is None else trajectory.frames[::2])
         actions.append((trajectory.actions if expert is None else expert[::2]).astype(np.float32))

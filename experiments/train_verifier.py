@@ -39,7 +39,7 @@ def run(config: TrainVerifierConfig) -> None:
     from worldsim.models.checkpoint import save_checkpoint
 
     use_torch(config.threads, config.device)
-    source = Source(Path(config.data), config.labels, config.frames, config.held_out)
+    source = Source(Path(config.data), config.labels, config.frames, config.held_out, config.task)
     held_out, counts = labelled_clips(source, "validation", config.every, _relive(config, HELD_OUT_RELIVED))
     halves = {half: _half(held_out, half) for half in HALVES}
     for half, clips in halves.items():

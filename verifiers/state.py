@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from worldsim.registry import VERIFIERS
 from worldsim.types import Trajectory, Verdict
 
-RULES = {"drop": ("miss", 0.0)}  # by task: the state that tells, and what it must lie below
+RULES = {task: ("miss", 0.0) for task in ("drop", "table-close", "table-open", "table-push")}  # the state that tells, and its limit
 SAID = "success"  # the state by which a world says itself whether its task is done
 
 
@@ -15,8 +15,8 @@ SAID = "success"  # the state by which a world says itself whether its task is d
 class StateVerifier:
     """Success when the last value of `name` lies below `threshold` (metres for the drawer's opening).
 
-    An episode of a world that has no such state but a rule of its own (`RULES`) is judged by that; one that holds whether its task is done
-    (the state `success`, 0 or 1) by that.
+    Where nothing else is asked for, or there is no such state, an episode of a task that has a rule of its own (`RULES`) is judged by that;
+    one that holds whether its task is done (the state `success`, 0 or 1) by that.
 
     Attributes:
         name: the recorded state that is looked at.
@@ -36,10 +36,12 @@ class StateVerifier:
 
     def rule(self, trajectory: Trajectory) -> tuple[str, float]:
         """The state that an episode is judged by, and where success begins."""
-        if self.name in trajectory.states:
-            return self.name, self.threshold
-        own = (SAID, 0.5) if SAID in trajectory.states else (self.name, self.threshold)
-        return RULES.get(trajectory.task_id, own)
+        own = RULES.get(trajectory.task_id)
+        if own and (self == StateVerifier() or self.name not in trajectory.states):
+            return own
+        if SAID in trajectory.states and self.name not in trajectory.states:
+            return SAID, 0.5
+        return self.name, self.threshold
 
     def _judge(self, trajectory: Trajectory) -> Verdict:
         name, threshold = self.rule(trajectory)

@@ -36,13 +36,17 @@ def shipped_names(kind: str) -> list[str]:
     return sorted(path.parent.name for path in (Path(str(files("worldsim"))) / "weights" / kind).glob("*/config.json"))
 
 
-def shipped_panel() -> list[str]:
-    """Names of the shipped policies in the order in which they were trained ("steps" under "training" in their config), then by name."""
-    steps = {}
+def shipped_panel(task: str = "drawer") -> list[str]:
+    """Names of the shipped policies of a task, where there are none of the drawer, in the order in which they were trained, then by name.
+
+    A policy's config says so under "training", by "steps" and, if it is not for the drawer, "task".
+    """
+    steps: dict[str, dict[str, int]] = {}
     for name in shipped_names("policies"):
-        config = json.loads((shipped_folder("policies", name) / "config.json").read_text(encoding="utf-8"))
-        steps[name] = config.get("training", {}).get("steps", 0)
-    return sorted(steps, key=lambda name: (steps[name], name))
+        training = json.loads((shipped_folder("policies", name) / "config.json").read_text(encoding="utf-8")).get("training", {})
+        steps.setdefault(training.get("task") or "drawer", {})[name] = training.get("steps", 0)
+    panel = steps.get(task) or steps.get("drawer", {})
+    return sorted(panel, key=lambda name: (panel[name], name))
 
 
 def find_checkpoint(kind: str, name: str | Path, registered: list[str]) -> Path:

@@ -19,9 +19,12 @@ def toward(state: State, goal: np.ndarray, speed: float = 1.0) -> np.ndarray:
     return np.clip((np.asarray(goal) - state["target"]) / REACH, -speed, speed)
 
 
-def expert_action(state: State, offset: np.ndarray | None = None, speed: float = 1.0) -> np.ndarray:
-    """Close the drawer: come in front of the handle, then push. `offset` [3] metres aims beside it."""
-    handle_y = HANDLE_Y - float(state["opening"])
+def expert_action(state: State, offset: np.ndarray | None = None, speed: float = 1.0, shut_y: float = HANDLE_Y) -> np.ndarray:
+    """Close the drawer: come in front of the handle, then push.
+
+    `offset` [3] metres aims beside it; `shut_y` is the handle's y where the drawer is shut.
+    """
+    handle_y = shut_y - float(state["opening"])
     aim = np.array([float(state["cabinet_x"]), handle_y, HANDLE_Z]) + (0.0 if offset is None else offset)
     hand = state["target"]
     aligned = abs(hand[0] - aim[0]) < 0.025 and abs(hand[2] - aim[2]) < 0.02

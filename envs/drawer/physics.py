@@ -78,9 +78,12 @@ def _is_free(hand: tuple[float, ...], opening: float) -> bool:
 class DrawerPhysics:
     """One drawer world. `reset` places everything, `step` advances 0.1 s. `shift` says how it differs from the known one."""
 
+    workspace = WORKSPACE
+
     def __init__(self, shift: Shift | None = None) -> None:
         self._mujoco, shift = import_mujoco(), shift or Shift()
         spec = self._mujoco.MjSpec.from_string(files("worldsim.envs.drawer").joinpath("scene.xml").read_text())
+        self.furnish(spec)
         add_distractor(spec, shift.distractor)
         self.model = spec.compile()
         apply(self.model, shift)
@@ -91,18 +94,21 @@ class DrawerPhysics:
         self._arm = [self.model.joint(f"j{i}").qposadr[0] for i in range(5)]
         self.target = np.zeros(3)
 
+    def furnish(self, spec) -> None:
+        """Change the `mujoco.MjSpec` of the scene before it is compiled; the drawer's own stands as it is."""
+
     def reset(self, start: DrawerStart) -> None:
         """Place cabinet, drawer and hand, all at rest."""
         self._mujoco.mj_resetData(self.model, self.data)
         self.model.body_pos[self._cabinet, 0] = start.cabinet_x
-        self.target = np.clip(np.asarray(start.hand, dtype=np.float64), *WORKSPACE)
+        self.target = np.clip(np.asarray(start.hand, dtype=np.float64), *self.workspace)
         self.data.qpos[self._drawer] = start.opening
         self.data.qpos[self._arm] = self.data.ctrl[:] = _joints(self.target)
         self._mujoco.mj_forward(self.model, self.data)
 
     def step(self, action: np.ndarray) -> None:
         """Move the hand's target by 2 cm times `action` [3] in [-1, 1] and simulate 0.1 s."""
-        self.target = np.clip(self.target + REACH * np.asarray(action, dtype=np.float64), *WORKSPACE)
+        self.target = np.clip(self.target + REACH * np.asarray(action, dtype=np.float64), *self.workspace)
         self.data.ctrl[:] = _joints(self.target)
         self._mujoco.mj_step(self.model, self.data, SUBSTEPS)
         self._mujoco.mj_forward(self.model, self.data)  # so that the tip's position is that of the new joints

@@ -1,6 +1,6 @@
 """The drawer's expert as a policy. It reads the true state, so it acts in the true world only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,12 @@ from worldsim.types import ActionSpec, Task
 
 
 class ScriptedPolicy:
-    """Comes in front of the handle, then pushes (`worldsim.types.StatePolicy`)."""
+    """Does what `expert` says of the true state, by default come in front of the handle and push (`worldsim.types.StatePolicy`)."""
 
     action = ACTION
 
-    def __init__(self) -> None:
+    def __init__(self, expert: Callable[[Mapping[str, np.ndarray]], np.ndarray] = expert_action) -> None:
+        self._expert = expert
         self._states: Mapping[str, np.ndarray] = {}
 
     def reset(self, lanes: Sequence[int], tasks: Sequence[Task], seeds: Sequence[int]) -> None:
@@ -34,8 +35,8 @@ class ScriptedPolicy:
             InvalidInput: this world has no true state.
         """
         if not self._states:
-            raise InvalidInput('policy "scripted" needs the true state, which an imagined world lacks; clone it: worldsim train-policy')
-        rows = [expert_action({name: values[i] for name, values in self._states.items()}) for i in range(len(lanes))]
+            raise InvalidInput("a scripted policy needs the true state, which an imagined world lacks; clone it: worldsim train-policy")
+        rows = [self._expert({name: values[i] for name, values in self._states.items()}) for i in range(len(lanes))]
         return np.stack(rows).astype(np.float32)
 
 

@@ -9,6 +9,7 @@ import torch
 from worldsim.errors import InvalidInput
 from worldsim.types import Trajectory
 
+MATTERS = ("moved", "opening")  # states whose movement matters, of our own worlds: all that a hand can move, the drawer
 MOVING, RESTING = 0.45, 0.20  # shares of clips drawn at a moving and at a half-way resting thing; the rest is uniform
 
 
@@ -51,6 +52,11 @@ class Windows:
         if kind < MOVING + RESTING and len(self.resting):
             return int(rng.choice(self.resting))
         return int(rng.integers(self.first[-1] + self.frames[-1]))
+
+
+def focus_of(trajectories: Sequence[Trajectory]) -> str | None:
+    """The first of `MATTERS` that all episodes have recorded; None where there is none."""
+    return next((name for name in MATTERS if all(name in each.states for each in trajectories)), None)
 
 
 def windows_over(trajectories: Sequence[Trajectory], length: int, focus: str | None = None) -> Windows:

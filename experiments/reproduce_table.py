@@ -1,0 +1,97 @@
+"""`worldsim reproduce world=table`: what the suite of three tasks stands on, made again: data, policies, one world model, three judges.
+
+Each step is another command and resumes where it was stopped. The world model begins at the shipped drawer world.
+"""
+
+from pathlib import Path
+
+from worldsim.experiments import collect, train, train_policy, train_verifier
+from worldsim.experiments.reproduce import starts
+from worldsim.experiments.schema import CollectConfig, TrainConfig, TrainPolicyConfig, TrainVerifierConfig
+
+TASKS = ("close", "open", "push")
+EPISODES = 1000  # of each task; as many more come from weak policies as a quarter of them
+APART = 20_000  # seeds between the tasks' recordings
+WEAK = (80, 160, 250, 400, 600)  # steps of the policies that training data is collected with
+BESIDE = {"close": [0.0, 0.0, 0.08], "open": [-0.12, 0.0, 0.0], "push": [0.0, 0.05, 0.0]}  # m: the right motion at the wrong place
+STARTS = 100
+
+
+def run(config) -> None:
+    """Make everything below `config.out` and, with `install`, put it where worldsim ships it."""
+    out, episodes = Path(config.out), config.episodes or EPISODES
+    for number, task in enumerate(TASKS):
+        record(out, task, number * APART, episodes)
+    world_model(out, config)
+    for task in TASKS:
+        policies(out, task)
+        judge(out, task)
+        starts(out / f"table-{task}.h5", f"table:{task}", STARTS)
+    if config.install:
+        install(out)
+
+
+def record(out: Path, task: str, seed: int, episodes: int) -> None:
+    """Scripted episodes, weak image policies cloned from them, and those policies' rollouts. The panel comes from other cloning runs."""
+    data = {"out": str(out / "data"), "truth": f"table:{task}"}
+    collect.run(CollectConfig(episodes=max(2, episodes * 6 // 100), split="validation", seed=seed, **data))
+    collect.run(CollectConfig(episodes=episodes, seed=seed, **data))
+    _clone(out, task, "weak", steps=1000, save_at=list(WEAK), seed=11)
+    weak = [str(out / "policies" / f"{task}-weak-{steps}") for steps in WEAK] + [str(out / "policies" / f"{task}-weak")]
+    collect.run(CollectConfig(episodes=episodes // 4, seed=100_000 + seed, policies=weak, **data))
+
+
+def world_model(out: Path, config) -> None:
+    """The shipped drawer world, taught the block, the zone and the other handle: its autoencoder first, then the network."""
+    folder = {"data": str(out / "data"), "out": str(out / "world_model"), "init": "drawer", "seed": config.seed}
+    engine = {"device": config.device, "compile": config.compile}
+    if not (out / "world_model" / "autoencoder" / "config.json").exists():
+        train.run(TrainConfig(stage="autoencoder", steps=3000, learning_rate=6e-4, **folder, **engine))
+    if not (out / "world_model" / "self-context" / "config.json").exists():
+        coder = str(out / "world_model" / "autoencoder")
+        train.run(TrainConfig(stage="self-context", autoencoder=coder, steps=4000, batch=config.batch or 12, **folder, **engine))
+
+
+def policies(out: Path, task: str) -> None:
+    """Two cloning runs of a task: one of its expert, which the panel's grades are taken from, and one of who aims beside."""
+    _clone(out, task, "panel", steps=2000, save_at=GRADES, seed=1)
+    beside = out / "beside"
+    options = {"truth": f"table:{task}", "expert": {"name": "table-scripted", "id": task, "offset": BESIDE[task]}}
+    collect.run(CollectConfig(out=str(beside), episodes=300, seed=200_000 + APART * TASKS.index(task), **options))
+    _clone(out, task, "beside", steps=1200, data=beside, seed=2)
+
+
+GRADES = [40, 80, 120, 160, 200, 250, 300, 400, 500, 650, 800, 1000, 1400]
+
+
+def _clone(out: Path, task: str, name: str, data: Path | None = None, **options) -> None:
+    """A cloning run of a task, kept below `out/policies` as `TASK-NAME`."""
+    if not (out / "policies" / f"{task}-{name}" / "config.json").exists():
+        where = {"data": str(data or out / "data"), "out": str(out / "policies"), "name": f"{task}-{name}", "task": f"table-{task}"}
+        train_policy.run(TrainPolicyConfig(width=16, **where, **options))
+
+
+def judge(out: Path, task: str) -> None:
+    """The judge of a task, which also learns from how the world model draws the last steps. The camera stands still: no shifts."""
+    folder = out / "judges" / f"table-{task}"
+    if not (folder / "config.json").exists():
+        options = {"world_model": str(out / "world_model" / "self-context"), "relived": 0.04, "every": 2, "shift": 0, "steps": 2200}
+        train_verifier.run(TrainVerifierConfig(data=str(out / "data"), task=f"table-{task}", out=str(folder), **options))
+
+
+def install(out: Path) -> None:
+    """Copy world model, judges, starts and the panels of policies into the package."""
+    from importlib.resources import files
+
+    weights = Path(str(files("worldsim"))) / "weights"
+    ignore = shutil.ignore_patterns("training", ".training")
+
+    def put(source: str, kind: str, name: str) -> None:
+        shutil.copytree(out / source, weights / kind / name, dirs_exist_ok=True, ignore=ignore)
+
+    put("world_model/self-context", "world_models", "table")
+    for task in TASKS:
+        put(f"judges/table-{task}", "verifiers", f"table-{task}")
+        for name, source in PANELS[task].items():
+            put(f"policies/{task}-{source}", "policies", f"{task}-{name}")
+        shutil.copy(out / f"table-{task}.h5", weights / "tasks" / f"table-{task}.h5")
