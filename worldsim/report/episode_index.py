@@ -49,7 +49,7 @@ class Line:
         said, true = _success(self.imagined), _success(self.truth)
         if self.imagined and said is None:
             return UNSCORED
-        return "" if None in (said, true) or said == true else FALSE_SUCCESS if said else MISSED
+        return "" if not self.scored or said == true else FALSE_SUCCESS if said else MISSED
 
 
 @dataclass(frozen=True)
