@@ -12,13 +12,13 @@ import numpy as np
 from worldsim.envs.episode import Outcome
 from worldsim.envs.lanes import check_given, check_options, check_seed
 from worldsim.envs.world_vector_env import WorldVectorEnv
-from worldsim.errors import InvalidInput, MissingDependency
+from worldsim.errors import InvalidInput, MissingDependency, install_extra
 from worldsim.types import Task, WorldModel
 
 try:
     from stable_baselines3.common.vec_env import VecEnv
 except ImportError as error:
-    raise MissingDependency("worldsim.envs.sb3 needs stable-baselines3; type: pip install 'worldsim[rl]'") from error
+    raise MissingDependency(f"worldsim.envs.sb3 needs stable-baselines3; type: {install_extra('rl')}") from error
 
 Indices = int | Sequence[int] | None
 

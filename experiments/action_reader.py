@@ -11,16 +11,21 @@ def trained_reader(out: Path, data: str, *, steps: int, seed: int, save_seconds:
 
     Raises:
         InvalidInput: recordings of another split, or frames of several sizes.
+        RunMismatch: the one that is there, or begun, was trained on other recordings, for other steps or from another seed.
     """
     import torch
 
+    from worldsim.data.files import described_in
     from worldsim.experiments.recordings import action_spec, read_split, recordings_folder
     from worldsim.models.checkpoint import save_checkpoint
     from worldsim.models.video_convnet import VideoConvNetConfig
     from worldsim.posttraining.feedback.inverse_dynamics import KIND, ReadingActions, explained
     from worldsim.training.loop import LoopConfig, train
+    from worldsim.training.state import refuse_other_recipe
 
-    if (out / "config.json").is_file():
+    recipe = {"data": data, "steps": steps, "seed": seed}
+    if (held := described_in(out)) is not None:
+        refuse_other_recipe(out, held.get("training", {}), recipe)
         return out
     folder = recordings_folder(data)
     recorded, spec = read_split(folder, "train", limit=EPISODES), action_spec(folder)
@@ -28,10 +33,11 @@ def trained_reader(out: Path, data: str, *, steps: int, seed: int, save_seconds:
     height, width = recorded[0].frames.shape[1:3]
     torch.manual_seed(seed)
     network = VideoConvNetConfig(frames=2, height=height, width=width, outputs=spec.size).build()
-    where = {"seed": seed, "save_seconds": save_seconds}
+    where = {"seed": seed, "save_seconds": save_seconds, "recipe": recipe}
     train(ReadingActions(network, recorded[held_out:], spec), LoopConfig(out / "training", steps, **where))
     shares = explained(network, recorded[:held_out], spec)
     print("inverse dynamics reads off held-out recordings: " + ", ".join(f"{n} {s:.2f}" for n, s in zip(spec.names, shares, strict=True)))
-    card = {"network": network.describe(), "action": vars(spec), "r_squared": shares.tolist(), "readable": (shares >= READABLE).tolist()}
+    read = {"r_squared": shares.tolist(), "readable": (shares >= READABLE).tolist()}
+    card = {"network": network.describe(), "action": vars(spec), **read, "training": recipe}
     save_checkpoint(out, KIND, {"network": network}, card)
     return out

@@ -18,6 +18,7 @@ from worldsim.experiments.recorded_worlds import Actor, RecordedWorld, recorded_
 from worldsim.load import load_policy, load_truth, part_facts, part_name
 from worldsim.registry import TRUTHS
 from worldsim.types import ActionSpec, StatePolicy, Task, Trajectory
+from worldsim.wrappers import stepped
 
 _worker: dict = {}  # what a worker process keeps between episodes
 
@@ -36,7 +37,7 @@ def run(config) -> None:
     missing = [(seed, str(path)) for seed, path in wanted.items() if not path.exists()]
     workers = config.workers or os.cpu_count() or 1
     acting = {key: getattr(config, key) for key in ("truth", "mix", "policies", "noise", "expert")}
-    with multiprocessing.get_context("spawn").Pool(workers, _prepare, (acting,)) as pool:
+    with multiprocessing.get_context("spawn").Pool(workers, _begin, (acting,)) as pool:
         done = pool.imap_unordered(_record, missing, chunksize=8)
         for _ in tqdm(done, total=len(wanted), initial=len(wanted) - len(missing), desc="collect", unit="episode"):
             pass
@@ -71,7 +72,7 @@ def _check(config) -> ActionSpec:
         frame, state = truth.place([world.start(0)])[0], first_lane(truth.states())
         for spec in [*config.policies, *([config.expert] if config.expert else [])]:
             act = policy_actor(load_policy(spec, truth.action), world, 0)
-            truth.step(act(frame, state)[None])
+            stepped(truth, act(frame, state)[None])
         if not np.array_equal(truth.place([world.start(0)])[0], frame):
             raise InvalidInput(f"{part_name(config.truth)} looks different when it is reset to the same seed again; a truth must not")
     finally:
@@ -82,6 +83,14 @@ def _check(config) -> ActionSpec:
 def _truth(given: Any, world: RecordedWorld) -> Any:
     """The true world as it is recorded."""
     return load_truth(part_facts(TRUTHS, given) | world.options)
+
+
+def _begin(acting: Mapping[str, Any]) -> None:
+    """Prepare a process. What cannot be had its first episode says: a pool would begin a process that fails here again and again."""
+    try:
+        _prepare(acting)
+    except Exception as error:
+        _worker["failure"] = error
 
 
 def _prepare(acting: Mapping[str, Any]) -> None:
@@ -100,6 +109,8 @@ def _prepare(acting: Mapping[str, Any]) -> None:
 
 
 def _record(job: tuple[int, str]) -> None:
+    if "failure" in _worker:
+        raise _worker["failure"]
     seed, path = job
     world, rng = _worker["world"], np.random.default_rng([seed, 0])
     if _worker["policies"]:
@@ -141,6 +152,9 @@ def record_episode(
     """One episode of `act(frame, state) -> action [A]` in a true world, by default the drawer.
 
     Action noise is drawn per episode; the expert's answer is kept with each state.
+
+    Raises:
+        WorldsimError: the true world, or who acts in it, failed.
     """
     world = world or recorded_world("drawer")
     noise = rng.uniform(min(0.05, world.most_noise), world.most_noise) if rng.random() < 0.6 else 0.0
@@ -148,7 +162,7 @@ def record_episode(
     for _ in range(world.horizon):
         action = world.disturb(act(frames[-1], states[-1]), noise, rng)
         actions.append(truth.action.check(action[None])[0])
-        frame, found = truth.step(actions[-1][None])
+        frame, found = stepped(truth, actions[-1][None])
         states.append(first_lane(found))
         frames.append(frame[0])
     if world.expert:

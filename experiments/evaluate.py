@@ -3,7 +3,7 @@
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -65,10 +65,13 @@ def run(config: EvaluateConfig) -> Path:
     path = Path(config.run or f"runs/evaluate-{setting.task.id}")
     path = path / SHARDS / str(shard) if config.shard else path
     planned = planned_by_world(setting, config, shard)
-    with RunFolder.open(path, _record(config, setting, path, planned)) as folder:
-        restore(folder, retry=config.retry)
-        check_room(folder, setting, sum(map(len, planned.values())), ignore=config.ignore_disk)
-        with executor_of(config, setting) as executor:
+    with ExitStack() as opened:
+        executor = opened.enter_context(executor_of(config, setting))
+        if _ids(planned) - _kept(path):
+            executor.meet()  # before anything is written
+        with RunFolder.open(path, _record(config, setting, path, planned)) as folder:
+            restore(folder, retry=config.retry)
+            check_room(folder, setting, sum(map(len, planned.values())), ignore=config.ignore_disk)
             _imagine(folder, setting, executor, planned["imagined"])
             if config.truth:
                 _run_truth(folder, setting, executor, planned["truth"])
@@ -76,7 +79,8 @@ def run(config: EvaluateConfig) -> Path:
                 measure_drift(folder, setting, config)
             if config.probe and not config.shard:
                 _run_probe(folder, setting, config, executor)
-        finish(folder, report=config.report)
+            opened.close()  # a report needs nobody
+            finish(folder, report=config.report)
     if config.shard:
         print(f"when all {shard.count} shards are played type: worldsim merge {quote(str(path.parent.parent))}")
     return path
@@ -119,15 +123,23 @@ def planned_by_world(setting: Setting, config: EvaluateConfig, shard: Shard) -> 
     return found
 
 
+def _kept(path: Path) -> set[str]:
+    """Ids of the episodes that lie in a run folder, which need not be there."""
+    return {file.stem for file in path.glob("episodes/[!.]*.h5")}
+
+
+def _ids(planned: dict[str, list[Episode]]) -> set[str]:
+    return {episode.id for each in planned.values() for episode in each}
+
+
 def _record(config: EvaluateConfig, setting: Setting, path: Path, planned: dict[str, list[Episode]]) -> dict[str, Any]:
     """What config.yaml says of the run: its identity, the policies, and what else made the numbers."""
-    before = {file.stem for file in path.glob("episodes/[!.]*.h5")}
     whole = {"episodes": len(setting.planned), "digest": digest_of([episode.id for episode in setting.planned])}
     return {
         "part": "run",
         "identity": setting.identity,
         "policies": setting.facts,
-        "planned": len(before | {episode.id for each in planned.values() for episode in each}),
+        "planned": len(_kept(path) | _ids(planned)),
         "plan": whole | ({"shard": config.shard, "batch": config.batch} if config.shard else {}),
         "settings": _settings(config),
         "specs": setting.specs,

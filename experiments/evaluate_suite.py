@@ -1,16 +1,16 @@
 """`worldsim evaluate suite=NAME`: the evaluations of a suite one after another, and one page of them all. Plays nothing itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from worldsim.checking import check_options
+from worldsim.checking import check_options, fits
 from worldsim.data.files import write_json, written_whole
 from worldsim.errors import InvalidInput, UnknownName
 from worldsim.experiments.presets import load_preset
 from worldsim.experiments.schema import EvaluateConfig
-from worldsim.experiments.suites import Case, Suite, cases_of
+from worldsim.experiments.suites import Axis, Case, Suite, cases_of, changed
 from worldsim.load import part_config
 from worldsim.options import check_value
 from worldsim.registry import TRUTHS, did_you_mean
@@ -46,7 +46,8 @@ def chosen(config: EvaluateConfig) -> tuple[Suite, list[Case]]:
         InvalidInput: a suite without a case, a key that it sets itself, or a value that evaluate or the truth would refuse.
     """
     suite = load_preset("suite", str(config.suite), Suite)
-    cases, known = cases_of(suite), {field.name for field in fields(EvaluateConfig)} - {"suite", "run"}
+    cases = [_whole(case, suite.truth) for case in cases_of(suite)]
+    known = {field.name for field in fields(EvaluateConfig)} - {"suite", "run"}
     if not cases:
         raise InvalidInput(f"suite {config.suite} has no case; give it axes or cases")
     for key in dict.fromkeys(key for case in cases for key in case.keys):
@@ -59,9 +60,34 @@ def chosen(config: EvaluateConfig) -> tuple[Suite, list[Case]]:
     for case in cases:
         _check_values(case, f"suite {config.suite}, case {case.name}")
     for name, axis in suite.axes.items():
-        if (known_world := getattr(part_config(TRUTHS, suite.truth), name, None)) != axis.neutral:
-            raise InvalidInput(f"axis {name} of suite {config.suite} is neutral at {axis.neutral:g}, the known world's is {known_world}")
+        _check_neutral(name, axis, known_amount(suite.truth, name), str(config.suite))
     return suite, cases
+
+
+def known_amount(truth: Any, option: str) -> Any:
+    """What an option, or `make.g` inside one, is in the true world whose axis it names; None where it has none."""
+    first, *rest = option.split(".")
+    value = getattr(part_config(TRUTHS, truth), first, None)
+    for key in rest:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _whole(case: Case, truth: Any) -> Case:
+    """The case, its amount a whole number where that of the known world is one."""
+    whole = case.axis and case.amount.is_integer() and type(known_amount(truth, case.axis)) is int
+    return case._replace(keys={"truth": changed(truth, case.axis, int(case.amount))}) if whole else case
+
+
+def _check_neutral(name: str, axis: Axis, known: Any, suite: str) -> None:
+    """Refuse an axis that does not begin at the known world."""
+    if not fits(known, float):
+        raise InvalidInput(
+            f"axis {name} of suite {suite} goes by numbers, and the known world's is {known}; name an option that is a number, or give it: "
+            f"write truth: {{name: NAME, {name.replace('.', ': {')}: NUMBER{'}' * name.count('.')}}}"
+        )
+    if known != axis.neutral:
+        raise InvalidInput(f"axis {name} of suite {suite} is neutral at {axis.neutral:g}, the known world's is {known}")
 
 
 def _check_values(case: Case, whose: str) -> None:

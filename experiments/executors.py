@@ -18,6 +18,9 @@ class Here:
     def __init__(self, config: EvaluateConfig) -> None:
         self._config, self._strict = config, config.determinism == "strict"
 
+    def meet(self) -> None:
+        """Find whoever will play. Raises WorldsimError where they cannot be had; here nobody else is needed."""
+
     def ready(self, folder: RunFolder, planned: Sequence[Episode], batches: int) -> list[Round]:
         """What is to be played: whole rounds of so many batches; of a strict run, which no batch can change, only what is missing."""
         return [missing(folder, planned)] if self._strict else missing_rounds(folder, planned, batches * self._config.batch)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import worldsim
 from worldsim.data.files import sha256_of
+from worldsim.errors import INSTALL, install_extra
 from worldsim.experiments.findings import Finding, size
 
 PYTHONS = ((3, 11), (3, 13))
@@ -27,7 +28,6 @@ USES = {
     "remote": "policies behind a network",
     "test": "the tests",
 }
-INSTALL = "pip install -c constraints.txt -e"
 
 
 def python() -> Iterator[Finding]:
@@ -51,7 +51,7 @@ def base_packages(tested: Mapping[str, str] | None = None) -> Iterator[Finding]:
     for package, extra in _requirements():
         if extra is None:
             found, other = _version(package), _untested([package], tested)
-            fix = "" if found and not other else f"{INSTALL} ."
+            fix = "" if found and not other else f"{INSTALL} -e ."
             yield Finding(package, other or found or "not installed", "bad" if not found else "note" if other else "good", fix)
 
 
@@ -64,7 +64,7 @@ def extras(tested: Mapping[str, str] | None = None) -> Iterator[Finding]:
             by_extra.setdefault(extra, []).append(package)
     for extra, packages in by_extra.items():
         missing, other = [package for package in packages if not _version(package)], _untested(packages, tested)
-        fix = f'{INSTALL} ".[{extra}]"' if missing or other else ""
+        fix = install_extra(extra) if missing or other else ""
         if missing:
             state = "bad" if extra in NEEDED_EXTRAS else "optional"
             found = f"without {', '.join(missing)}" + (f"; for {USES[extra]}" if extra in USES else "")
@@ -78,7 +78,7 @@ def weights(folder: Path | None = None) -> Iterator[Finding]:
     folder = folder or Path(worldsim.__file__).parent / "weights"
     configs = sorted(folder.rglob("config.json"))
     if not configs:
-        yield Finding("shipped weights", f"none in {folder}", "bad", f"{INSTALL} . in a full checkout")
+        yield Finding("shipped weights", f"none in {folder}", "bad", f"{INSTALL} -e . in a full checkout")
     for config in configs:
         name = f"weights {config.parent.relative_to(folder)}"
         model = config.with_name("model.safetensors")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from worldsim.errors import INSTALL
 from worldsim.experiments.findings import Finding, size
 
 DISK_NEEDED = 5 * 2**30  # bytes: the tested set of packages and a run with its videos
@@ -26,7 +27,7 @@ print("rendered", os.environ.get("MUJOCO_GL", "the system's own"), int(frame.max
 """
 CODECS = {"H.264": ("libx264", "h264"), "MPEG-4": ("mpeg4", "mpeg4"), "AV1": ("libsvtav1", "av1")}  # what writes it, what reads it
 WRITTEN = "H.264"  # what worldsim's own videos are
-AV = "pip install -c constraints.txt --force-reinstall av"
+AV = f"{INSTALL} --force-reinstall av"
 
 
 def graphics(driver: Callable[[], tuple[str, str] | None] | None = None) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
-from worldsim.errors import InvalidInput, MissingDependency, WorldsimError
+from worldsim.errors import InvalidInput, MissingDependency, WorldsimError, install_extra
 from worldsim.experiments.ray_keeper import local_cluster
 from worldsim.experiments.stopping import Interrupted
 
@@ -23,7 +23,7 @@ def check_ray(address: str | None, device: str) -> None:
         InvalidInput: a GPU by number, or an address that is none.
     """
     if find_spec("ray") is None:
-        raise MissingDependency("executor=ray needs Ray; type: pip install 'worldsim[ray]'")
+        raise MissingDependency(f"executor=ray needs Ray; type: {install_extra('ray')}")
     if ":" in device:
         raise InvalidInput(f'device is "{device}", expected cpu or cuda with executor=ray: Ray chooses the GPU of each worker')
     if address not in (None, "auto"):

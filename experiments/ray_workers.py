@@ -47,13 +47,31 @@ class Crew(Here):
     def __exit__(self, *raised: object) -> None:
         self._stack.close()
 
+    def meet(self) -> None:
+        """Find or make the cluster, and say who will work.
+
+        Raises:
+            WorldsimError: there is none to be had.
+        """
+        if self._dispatch is not None:
+            return
+        config, threads = self._config, self._threads
+        here = _gpus_here() if self._gpus else max(1, (os.cpu_count() or 1) // threads)
+        wanted = config.workers or (here if config.ray_address is None else 0)
+        self._stack.enter_context(connected(config.ray_address, wanted * threads, wanted * self._gpus))
+        self._count = wanted or room(threads, self._gpus)
+        given = replace(config, executor="local", threads=threads if config.device == "cpu" else config.threads)
+        given = replace(given, verifier="none") if self._judges_here else given
+        parts = {name: value for name, value in parts_of(self._setting).items() if name != "verifier" or not self._judges_here}
+        start = (given, os.getcwd(), parts)
+        self._dispatch = Dispatch(Player, start, {"num_cpus": threads, "num_gpus": self._gpus}, room(threads, self._gpus))
+
     def ready(self, folder: RunFolder, planned: Sequence[Episode], batches: int) -> list[Round]:
         """What is to be played, in rounds of one batch, or smaller ones of a strict run; and the workers for them, begun."""
         left = missing(folder, planned)
         if not left:
             return []
-        if self._dispatch is None:
-            self._begin()
+        self.meet()
         size = min(self._config.batch, -(-len(left) // (EACH * self._count)))
         rounds = list(rounds_of(left, size)) if self._strict else missing_rounds(folder, planned, self._config.batch)
         if self._dispatch.hire(min(self._count, len(rounds))):
@@ -83,19 +101,6 @@ class Crew(Here):
             super().judge(folder, setting, world, clock)
         else:
             judge_missing(folder, setting.identity["verifier"]["name"], _Spread(self._dispatch), [world], clock)
-
-    def _begin(self) -> None:
-        """Find or make the cluster, and say who will work."""
-        config, threads = self._config, self._threads
-        here = _gpus_here() if self._gpus else max(1, (os.cpu_count() or 1) // threads)
-        wanted = config.workers or (here if config.ray_address is None else 0)
-        self._stack.enter_context(connected(config.ray_address, wanted * threads, wanted * self._gpus))
-        self._count = wanted or room(threads, self._gpus)
-        given = replace(config, executor="local", threads=threads if config.device == "cpu" else config.threads)
-        given = replace(given, verifier="none") if self._judges_here else given
-        parts = {name: value for name, value in parts_of(self._setting).items() if name != "verifier" or not self._judges_here}
-        start = (given, os.getcwd(), parts)
-        self._dispatch = Dispatch(Player, start, {"num_cpus": threads, "num_gpus": self._gpus}, room(threads, self._gpus))
 
     def _cast(self, specs: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """A number for these policies, by which workers know them again."""

@@ -3,6 +3,7 @@
 Each step is another command and resumes where it was stopped. The world model begins at the shipped drawer world.
 """
 
+import shutil
 from pathlib import Path
 
 from worldsim.experiments import collect, train, train_policy, train_verifier
@@ -54,14 +55,20 @@ def world_model(out: Path, config) -> None:
 
 def policies(out: Path, task: str) -> None:
     """Two cloning runs of a task: one of its expert, which the panel's grades are taken from, and one of who aims beside."""
-    _clone(out, task, "panel", steps=2000, save_at=GRADES, seed=1)
+    *grades, steps = GRADES[task]
+    _clone(out, task, "panel", steps=steps, save_at=grades, seed=1)
     beside = out / "beside"
     options = {"truth": f"table:{task}", "expert": {"name": "table-scripted", "id": task, "offset": BESIDE[task]}}
-    collect.run(CollectConfig(out=str(beside), episodes=300, seed=200_000 + APART * TASKS.index(task), **options))
-    _clone(out, task, "beside", steps=1200, data=beside, seed=2)
+    collect.run(CollectConfig(out=str(beside), episodes=150, seed=200_000 + APART * TASKS.index(task), **options))
+    _clone(out, task, "beside", steps=800, data=beside, seed=2)
 
 
-GRADES = [40, 80, 120, 160, 200, 250, 300, 400, 500, 650, 800, 1000, 1400]
+PANELS: dict[str, dict[str, str]] = {}  # by task: the name that a checkpoint ships under, and which it is
+GRADES = {  # steps of the checkpoints of a task's panel that are kept, the last the whole run
+    "close": [40, 80, 120, 160, 200, 250, 300, 400, 500, 650, 800, 1000, 1400],
+    "open": [500, 1000, 1250, 1500, 1750, 2000, 2200, 2400, 2600, 2800, 3000],
+    "push": [500, 1000, 1250, 1500, 1750, 2000, 2200, 2400, 2600, 2800, 3000],
+}
 
 
 def _clone(out: Path, task: str, name: str, data: Path | None = None, **options) -> None:
@@ -72,10 +79,10 @@ def _clone(out: Path, task: str, name: str, data: Path | None = None, **options)
 
 
 def judge(out: Path, task: str) -> None:
-    """The judge of a task, which also learns from how the world model draws the last steps. The camera stands still: no shifts."""
+    """The judge of a task. The camera stands still: no shifts."""
     folder = out / "judges" / f"table-{task}"
     if not (folder / "config.json").exists():
-        options = {"world_model": str(out / "world_model" / "self-context"), "relived": 0.04, "every": 2, "shift": 0, "steps": 2200}
+        options = {"every": 2, "shift": 0, "channels": 16, "steps": 1500}
         train_verifier.run(TrainVerifierConfig(data=str(out / "data"), task=f"table-{task}", out=str(folder), **options))
 
 

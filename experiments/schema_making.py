@@ -292,9 +292,7 @@ class ReproduceConfig:
 
     out: str = option("build", "folder that everything is made in; the same folder again resumes")
     world: str = option("drawer", "what to make: the drawer world, or the table with its three tasks", choices=("drawer", "table"))
-    episodes: int | None = option(
-        None, "scripted training episodes, of the table for each task; a quarter as many again come from image policies", least=4
-    )
+    episodes: int | None = option(None, "scripted episodes (of each task); image policies add a quarter as many", least=4)
     batch: int | None = option(None, "clips per step of the world model's stages; null takes each stage's own", least=1)
     seed: int = option(0, SEED, least=0)
     device: str = option("cpu", CPU_OR_CUDA)

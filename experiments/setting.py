@@ -23,6 +23,7 @@ from worldsim.load import (
     part_facts,
     part_members,
     part_name,
+    part_tree,
     shipped_names,
     shipped_panel,
 )
@@ -232,12 +233,10 @@ def check_gates(spec: Any, world_model: dict[str, Any], sampler: dict[str, Any])
     Raises:
         InvalidInput: see `worldsim.trust.Gate.refuse_other_world`.
     """
-    config = part_config(VERIFIERS, spec)
-    if hasattr(config, "refuse_other_world"):
-        config.refuse_other_world(world_model, sampler)
-    members = getattr(config, "of", [])
-    for member in members if isinstance(members, list | tuple) else [members]:
-        check_gates(member, world_model, sampler)
+    for part in part_tree(VERIFIERS, spec):
+        config = part_config(VERIFIERS, part)
+        if hasattr(config, "refuse_other_world"):
+            config.refuse_other_world(world_model, sampler)
 
 
 def _pinned(config: EvaluateConfig) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -34,13 +34,13 @@ class Suite:
 
     Attributes:
         about: what it asks, in a sentence.
-        truth: the true world whose options the axes are.
-        axes: by the name of the option.
+        truth: the true world whose options the axes are, by name or as a mapping with `name` and further options.
+        axes: by the name of the option; `make.g` is the key g of the option `make`.
         cases: keys of `worldsim evaluate` by the name of a case that lies on no axis.
     """
 
     about: str = ""
-    truth: str = ""
+    truth: Any = ""
     axes: dict[str, Axis] = field(default_factory=dict)
     cases: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -70,6 +70,8 @@ def cases_of(suite: Suite) -> list[Case]:
     for name, axis in suite.axes.items():
         if name == "name" or not axis.amounts or not all(map(math.isfinite, axis.amounts)):
             raise InvalidInput(f"axis {name} has amounts {axis.amounts}, expected an option of the truth and finite numbers")
+    if not isinstance(suite.truth, str | Mapping):
+        raise InvalidInput(f"the suite's truth is {suite.truth}, expected a name or a mapping; write truth: {{name: drawer, size: 64}}")
     cases = list(_cases(suite))
     folders = Counter(case.folder for case in cases)
     for case in cases:
@@ -80,12 +82,19 @@ def cases_of(suite: Suite) -> list[Case]:
     return cases
 
 
+def changed(truth: str | Mapping[str, Any], option: str, amount: float) -> dict[str, Any]:
+    """A truth, or one of its options that is a mapping, with that option at that amount."""
+    known = {"name": truth} if isinstance(truth, str) else dict(truth)
+    key, inside, rest = option.partition(".")
+    return known | {key: changed(known.get(key) or {}, rest, amount) if inside else amount}
+
+
 def _cases(suite: Suite) -> Iterator[Case]:
     if suite.axes:
         yield Case(KNOWN, "", 0.0, {"truth": suite.truth})
     for name, axis in suite.axes.items():
         for amount in axis.amounts:
             if amount != axis.neutral:
-                yield Case(f"{name} {amount:g}", name, amount, {"truth": {"name": suite.truth, name: amount}})
+                yield Case(f"{name} {amount:g}", name, amount, {"truth": changed(suite.truth, name, amount)})
     for name, keys in suite.cases.items():
         yield Case(name, "", 0.0, dict(keys))

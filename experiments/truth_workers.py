@@ -74,7 +74,10 @@ def _prepare(reader: Connection, truth: Any, policies: dict[str, Any], task: Tas
     from worldsim.load import load_truth
 
     torch.set_num_threads(1)
-    _worker.update(world=Genuine(load_truth(truth)), specs=policies, task=task, policies={})
+    try:
+        _worker.update(world=Genuine(load_truth(truth)), specs=policies, task=task, policies={})
+    except Exception as error:  # said by its first round, in whose place the executor would say that a process died
+        _worker["failure"] = error
 
 
 def _end_with_parent(reader: Connection) -> None:
@@ -89,6 +92,8 @@ def _play(episodes: Round) -> dict[str, Trajectory]:
     """One round in one batch, by episode id."""
     from worldsim.load import load_policy
 
+    if "failure" in _worker:
+        raise _worker["failure"]
     world, policies = _worker["world"], _worker["policies"]
     for name in {episode.policy for episode in episodes} - policies.keys():
         policies[name] = load_policy(_worker["specs"][name], world.action)

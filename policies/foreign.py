@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from worldsim.data.files import digest_of_files
-from worldsim.errors import DamagedFile, UnknownName
+from worldsim.errors import DamagedFile, UnknownName, show_traceback
 from worldsim.registry import did_you_mean
 from worldsim.types import ActionSpec, Task
 
@@ -43,6 +43,7 @@ class ForeignPolicy:
             try:
                 self.begin(lane, task, int(seed))
             except Exception as error:  # somebody else's code, as in `act`
+                show_traceback(error)
                 self.faults[lane] = f"its code failed at the beginning ({first_line(error)})"
 
     def act(self, frames: np.ndarray, lanes: Sequence[int]) -> np.ndarray:
@@ -58,6 +59,7 @@ class ForeignPolicy:
                 else:
                     return np.clip(action, np.float32(self.action.low), np.float32(self.action.high))
             except Exception as error:  # somebody else's code: it may raise anything, and the other lanes go on
+                show_traceback(error)
                 self.faults[lane] = f"its code failed ({first_line(error)})"
         return np.full(self.action.size, np.nan, np.float32)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from worldsim.data.files import sha256_of
-from worldsim.errors import DamagedFile, InvalidInput, MissingDependency, UnknownName
+from worldsim.errors import DamagedFile, InvalidInput, MissingDependency, UnknownName, install_extra
 from worldsim.policies.observing import ObservingPolicy
 from worldsim.registry import POLICIES, did_you_mean
 from worldsim.types import ActionSpec
@@ -72,7 +72,7 @@ class SB3Config:
         try:
             import stable_baselines3
         except ImportError as error:
-            raise MissingDependency('policy "sb3" needs stable-baselines3; type: pip install -c constraints.txt -e ".[rl]"') from error
+            raise MissingDependency(f'policy "sb3" needs stable-baselines3; type: {install_extra("rl")}') from error
         try:
             return getattr(stable_baselines3, self.algorithm).load(self.path, device=self.device)
         except Exception as error:  # pickles raise anything
@@ -97,8 +97,19 @@ def _encoder(space: Any, action: ActionSpec, path: str) -> Any:
 def _of_state(state: Mapping[str, np.ndarray], space: Any) -> Any:
     """What the environment observed, as the checkpoint's space has it."""
     if hasattr(space, "spaces"):
-        return {key: state[f"observation.{key}"].astype(each.dtype) for key, each in space.spaces.items()}
-    return state["observation"].astype(space.dtype)
+        return {key: _observed(state, f"observation.{key}", each) for key, each in space.spaces.items()}
+    return _observed(state, "observation", space)
+
+
+def _observed(state: Mapping[str, np.ndarray], name: str, space: Any) -> np.ndarray:
+    """One of the observations. Of what is no number a network would make some action or other.
+
+    Raises:
+        InvalidInput: it is not finite.
+    """
+    if not np.isfinite(state[name]).all():
+        raise InvalidInput(f"the environment gave it an {name} that is not finite")
+    return state[name].astype(space.dtype)
 
 
 def _of_frames(frames: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What is in the repository is in the wheel: packages, data files, version. A missing package works in a checkout and nowhere else."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -53,6 +54,19 @@ def test_every_python_file_lies_in_a_package():
 )
 def test_a_data_pattern_matches_files(package, pattern):
     assert [path for path in folder_of(package).glob(pattern) if path.is_file()], f"{package}: nothing matches {pattern}"
+
+
+def test_what_is_to_be_installed_is_said_in_one_way():
+    """Of extras that there are, and with the tested versions of everything else."""
+    named, otherwise = set(), []
+    for package in SETUPTOOLS["packages"]:
+        for path in folder_of(package).glob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            named |= set(re.findall(r"install_extra\([\"']([^\"']+)[\"']\)", text))
+            otherwise += [f"{path.name}: {line}" for line in re.findall(r".*pip install (?!-c constraints\.txt).*", text)]
+    assert "rl" in named
+    assert named <= PROJECT["project"]["optional-dependencies"].keys()
+    assert otherwise == []
 
 
 def test_every_data_file_is_matched_by_a_pattern():

@@ -225,7 +225,7 @@ def test_a_checkout_of_another_commit(tmp_path, name):
 
 def test_worldgym_without_einops(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "einops", None)
-    with pytest.raises(MissingDependency, match="pip install einops"):
+    with pytest.raises(MissingDependency, match="pip install -c constraints.txt einops"):
         compare("worldgym", checkout(tmp_path, "worldgym"))
 
 

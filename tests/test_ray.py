@@ -231,13 +231,16 @@ def test_bad_keys_are_refused_in_one_line(parts, capsys, words, line):
 def test_missing_ray_says_what_to_type(parts, capsys, monkeypatch):
     monkeypatch.setattr(ray_cluster, "find_spec", lambda name: None)
     assert cli.main(command("run", *RAY)) == 1
-    assert capsys.readouterr().err == "worldsim: executor=ray needs Ray; type: pip install 'worldsim[ray]'\n"
+    assert capsys.readouterr().err == 'worldsim: executor=ray needs Ray; type: pip install -c constraints.txt -e ".[ray]"\n'
 
 
 def test_a_cluster_that_is_not_there_is_said_at_once(parts, capsys):
     address = f"127.0.0.1:{free_port()}"
     assert cli.main(command("run", *RAY, f"ray_address={address}", "episodes=1")) == 1
     assert f"no Ray cluster at {address}" in capsys.readouterr().err.splitlines()[-1]
+    assert not Path("run").exists()
+    assert cli.main(command("run", "episodes=1")) == 0
+    assert cli.main(command("run", *RAY, f"ray_address={address}", "episodes=1")) == 0  # nothing is left to play
 
 
 # With Ray itself. Its processes are found by /proc: those that descend from the command, whoever adopts them later.

@@ -334,7 +334,7 @@ except MissingDependency as error:
     print(error)
 """
     said = subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, capture_output=True, text=True).stdout
-    assert said == "worldsim.envs.sb3 needs stable-baselines3; type: pip install 'worldsim[rl]'\n"
+    assert said == 'worldsim.envs.sb3 needs stable-baselines3; type: pip install -c constraints.txt -e ".[rl]"\n'
 
 
 def test_stable_baselines3_checks_the_single_env_without_a_warning(drawn):

@@ -77,6 +77,9 @@ def test_a_choice_becomes_one_hot(tmp_path):
     policy.see({"observation": seen})
     chosen = [int(model.predict(row, deterministic=True)[0]) for row in seen]
     np.testing.assert_array_equal(policy.act(FRAMES, [0, 1]), np.eye(3)[chosen])
+    policy.see({"observation": seen * [[1, 1], [1, np.nan]]})
+    np.testing.assert_array_equal(policy.act(FRAMES, [0, 1]), [np.eye(3)[chosen[0]], [np.nan] * 3])
+    assert "the environment gave it an observation that is not finite" in policy.faults[1]
 
 
 def test_what_does_not_fit_is_refused_in_one_line(tmp_path):

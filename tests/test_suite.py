@@ -12,10 +12,12 @@ from test_report import CONFIG
 
 from worldsim.errors import InvalidInput
 from worldsim.experiments import cli
-from worldsim.experiments.evaluate_suite import gather, write_suite
+from worldsim.experiments.evaluate_suite import chosen, gather, write_suite
 from worldsim.experiments.presets import load_preset, preset_names
+from worldsim.experiments.schema import EvaluateConfig
 from worldsim.experiments.suites import KNOWN, Axis, Suite, cases_of
-from worldsim.load import load_truth
+from worldsim.load import load_truth, part_facts
+from worldsim.registry import TRUTHS
 from worldsim.report.results import write_results
 from worldsim.report.run_folder import RunFolder
 from worldsim.report.suite import CaseRow, Value, case_row, reach
@@ -40,6 +42,26 @@ def test_cases_are_the_known_world_every_step_and_the_rest():
     ]
     with pytest.raises(InvalidInput, match="names no truth"):
         cases_of(replace(suite, truth=""))
+
+
+def test_an_axis_is_merged_into_a_truth_with_options():
+    suite = Suite("", {"name": "drawer", "size": 64}, {"light": Axis(neutral=1, amounts=[0.5])})
+    assert [case.keys["truth"] for case in cases_of(suite)] == [suite.truth, {"name": "drawer", "size": 64, "light": 0.5}]
+    suite = replace(
+        suite, truth={"name": "gym", "id": "X-v0", "make": {"g": 10.0, "m": 1}}, axes={"make.g": Axis(neutral=10, amounts=[5.0])}
+    )
+    assert cases_of(suite)[1].keys["truth"] == {"name": "gym", "id": "X-v0", "make": {"g": 5.0, "m": 1}}
+    assert suite.truth["make"]["g"] == 10.0
+    suite = replace(suite, truth="gym:X-v0")
+    assert part_facts(TRUTHS, cases_of(suite)[1].keys["truth"]) == {"name": "gym", "id": "X-v0", "make": {"g": 5.0}}
+
+
+def test_amounts_are_whole_where_the_option_is(tmp_path):
+    (tmp_path / "mine.yaml").write_text("truth: {name: gym, id: X-v0, make: {g: 10.0}}\naxes: {frame_skip: {neutral: 1, amounts: [2, 3]}}")
+    _, cases = chosen(EvaluateConfig(suite=str(tmp_path / "mine.yaml")))
+    assert [case.keys["truth"].get("frame_skip") for case in cases] == [None, 2, 3]
+    assert all(type(case.keys["truth"]["frame_skip"]) is int for case in cases[1:])
+    assert cases[1].keys["truth"]["make"] == {"g": 10.0}
 
 
 def test_suites_that_ship_change_options_that_their_truth_has():
@@ -224,6 +246,13 @@ def test_from_a_file_to_its_page(tmp_path, capsys):
         ("truth: drawer\naxes: {camra: {amounts: [1]}}", [], 'did you mean "camera"'),
         ("truth: drawer\naxes: {light: {amounts: [2]}}", [], "the known world's is 1"),
         ("truth: drawer\naxes: {light: {neutral: 1, amounts: [99]}}", [], "expected 0.05 to 3"),
+        ("truth: [drawer]\naxes: {light: {amounts: [2]}}", [], "truth is ['drawer'], expected a name or a mapping"),
+        ("truth: {size: 64}\naxes: {light: {amounts: [2]}}", [], "needs a name"),
+        ("truth: {name: drawer, light: 2}\naxes: {light: {neutral: 1, amounts: [3]}}", [], "neutral at 1, the known world's is 2"),
+        ("truth: gym:X-v0\naxes: {success: {amounts: [2]}}", [], "success is 2.0, expected text"),
+        ("truth: gym:X-v0\naxes: {success: {amounts: [0]}}", [], "axis success of suite"),
+        ("truth: gym:X-v0\naxes: {rate_hz: {amounts: [9]}}", [], "known world's is None; name an option that is a number, or give it"),
+        ("truth: gym:X-v0\naxes: {make.g: {amounts: [9]}}", [], "write truth: {name: NAME, make: {g: NUMBER}}"),
         ("cases: {a: {batch: 0}}", [], "batch is 0, expected at least 1"),
         ("cases: {a: {horizon: abc}}", [], "horizon is 'abc', expected a whole number"),
         ("cases: {a: {determinism: stirct}}", [], 'did you mean "strict"'),

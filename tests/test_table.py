@@ -1,4 +1,4 @@
-"""The table: one scene, three tasks. Experts do them, other plans fail, nothing moves untouched, recordings are told apart by their task."""
+"""The table: one scene, three tasks. Experts do them, other plans fail, nothing moves untouched, recordings are told apart by task."""
 
 from dataclasses import replace
 

@@ -14,7 +14,7 @@ from tiny_runs import evaluate, parts, slide
 from worldsim.data.trajectory_file import read_trajectory, write_trajectory
 from worldsim.errors import DamagedFile, InvalidInput
 from worldsim.experiments import cli
-from worldsim.load import load_verifier, part_members
+from worldsim.load import load_verifier, part_members, part_tree
 from worldsim.models.checkpoint import save_checkpoint
 from worldsim.models.video_convnet import VideoConvNetConfig
 from worldsim.registry import VERIFIERS, WORLD_MODELS
@@ -85,6 +85,21 @@ def test_the_best_signal_of_one_half_is_calibrated_on_the_other(inside, capsys):
     assert all(name in shown for name in ("seeds", "denoising"))
     assert "inverse dynamics is left out: no component" in shown  # two steps teach nothing
     assert read_gate("best.json").promise["kept"] <= 15
+
+
+def test_a_reader_of_actions_trained_otherwise_is_refused(inside, capsys):
+    command = ("signal=inverse_dynamics", "out=other.json", "reader_steps=1")
+    trust(*command)
+    made = Path("other.reader/model.safetensors").read_bytes()
+    for key, line in (
+        ("reader_steps=2", "steps=1, now asked for 2"),
+        ("seed=1", "seed=0, now asked for 1"),
+        ("data=rec/.", "data=rec, now"),
+    ):
+        capsys.readouterr()
+        assert f"other.reader was trained with {line}" in refused(capsys, trust(*command, key), expected=1)
+    assert Path("other.reader/model.safetensors").read_bytes() == made
+    assert "no component" in refused(capsys, trust(*command))  # the same keys find it
 
 
 def reader(folder, seed=0):
@@ -214,7 +229,9 @@ def test_a_moved_world_model_is_named_and_another_refused(inside, tmp_path):
 
 
 def test_members_are_found_behind_a_gate(inside):
-    spec = {"name": "vote", "of": ["classifier", {"name": "gated", "of": "judge", "gate": "gate.json"}]}
+    gate = {"name": "gated", "of": "judge", "gate": "gate.json"}
+    spec = {"name": "vote", "of": ["classifier", gate]}
+    assert list(part_tree(VERIFIERS, spec)) == [spec, "classifier", gate, "judge"]
     assert part_members(VERIFIERS, spec) == ["classifier", "judge"]
 
 

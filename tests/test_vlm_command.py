@@ -79,6 +79,6 @@ def test_registering_loads_no_network_package():
 @pytest.mark.parametrize(("package", "spec"), [("openai", VLM), ("transformers", {"name": "vlm-local", "path": "."})])
 def test_a_missing_package_names_its_extra(monkeypatch, package, spec):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingDependency, match=r"pip install 'worldsim\[vlm\]'") as caught:
+    with pytest.raises(MissingDependency, match=r'pip install -c constraints.txt -e "\.\[vlm\]"') as caught:
         load_verifier(spec)
     assert "\n" not in str(caught.value)

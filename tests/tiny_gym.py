@@ -1,5 +1,7 @@
 """A world of 16 x 16 pixels for tests: a dot that is driven to the right wall, by a Box or a Discrete action, and its broken kin."""
 
+import multiprocessing
+
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete
@@ -112,6 +114,73 @@ class Forgetful(Dot):
         return super().reset(seed=type(self)._count)
 
 
+class Breaking(Dot):
+    """Its own code fails in `call`, which is reset, step or render, at once or in the second step of odd seeds, until `mended`."""
+
+    mended = False
+
+    def __init__(self, render_mode=None, *, call="step"):
+        super().__init__(render_mode)
+        self._call, self._odd, self._steps = call, False, 0
+
+    def reset(self, *, seed=None, options=None):
+        self._odd = seed % 2
+        self._break("reset", 0)
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        self._break("step", 1)
+        return super().step(action)
+
+    def render(self):
+        self._break("render", 2)
+        return super().render()
+
+    def _break(self, call, steps):
+        if self._odd and call == self._call and steps in (0, self._steps) and not self.mended:
+            raise RuntimeError("the arm\nis stuck")
+
+    def close(self):
+        raise OSError("nothing to close")
+
+
+class Single(Dot):
+    """It cannot be made in a process that another one has begun."""
+
+    def __init__(self, render_mode=None):
+        super().__init__(render_mode)
+        if multiprocessing.parent_process():
+            raise RuntimeError("the port is taken")
+
+
+class Diverging(Dot):
+    """In its third step the reward is `reward`."""
+
+    def __init__(self, render_mode=None, *, reward=float("nan")):
+        super().__init__(render_mode)
+        self._third = reward
+
+    def step(self, action):
+        observation, reward, *rest = super().step(action)
+        return observation, self._third if self._steps == 3 else reward, *rest
+
+
+class Crowded(Dot):
+    """It observes one number more with every step."""
+
+    def step(self, action):
+        observation, *rest = super().step(action)
+        return observation.repeat(self._steps), *rest
+
+
+class Fading(Dot):
+    """Its picture is no picture from the second step on."""
+
+    def render(self):
+        frame = super().render()
+        return frame if self._steps < 2 else frame / 255
+
+
 class Hungry(Dot):
     """It needs a package that nobody has."""
 
@@ -119,6 +188,6 @@ class Hungry(Dot):
         raise gymnasium.error.DependencyNotInstalled("pygame is not installed, run `pip install gymnasium[classic_control]`")
 
 
-for kind in (Dot, Growing, Blind, Empty, Handed, Boundless, Hasty, Forgetful, Hungry, Older, Several, Strict):
+for kind in (Dot, *Dot.__subclasses__()):
     gymnasium.register(f"tests/{kind.__name__}-v0", entry_point=kind, max_episode_steps=8)
 gymnasium.register("tests/Endless-v0", entry_point=Dot)

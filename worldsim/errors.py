@@ -1,4 +1,8 @@
-"""Errors a user can cause, each one line: what was given, what was expected, what to type."""
+"""Errors a user can cause, each one line: what was given, what was expected, what to type; and where code that is not ours failed."""
+
+import os
+
+INSTALL = "pip install -c constraints.txt"  # the tested versions; typed in a checkout
 
 
 class WorldsimError(Exception):
@@ -26,3 +30,19 @@ class DamagedFile(WorldsimError, OSError):
 
 class RunMismatch(WorldsimError):
     """A run folder that was made by another configuration."""
+
+
+def install_extra(name: str) -> str:
+    """What to type for an extra of worldsim, such as "rl"."""
+    return f'{INSTALL} -e ".[{name}]"'
+
+
+def show_traceback(error: BaseException) -> None:
+    """Print where code that is not ours failed, to stderr, if the environment variable WORLDSIM_TRACEBACK is set (and not to 0).
+
+    Such a failure becomes one line, and what happened before it would be lost.
+    """
+    if os.environ.get("WORLDSIM_TRACEBACK", "0") not in ("", "0"):
+        import traceback
+
+        traceback.print_exception(error)

@@ -1,7 +1,7 @@
 """Parts by name or path: registered parts, shipped checkpoints (worldsim/weights), or folders of one's own; and what identifies them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -229,11 +229,21 @@ def part_facts(registry: Registry, spec: Any) -> dict[str, Any]:
     return facts | adapters | found
 
 
+def part_tree(registry: Registry, spec: Any) -> Iterator[Any]:
+    """A part given by name, path or mapping, then the parts that it is made of (`of`), and theirs."""
+    yield spec
+    for member in _made_of(registry, spec):
+        yield from part_tree(registry, member)
+
+
 def part_members(registry: Registry, spec: Any) -> list[Any]:
-    """The parts that a part given by name, path or mapping is made of (`of`), and theirs; itself where it is made of none."""
+    """Of a part and those that it is made of, the ones that are made of none."""
+    return [part for part in part_tree(registry, spec) if not _made_of(registry, part)]
+
+
+def _made_of(registry: Registry, spec: Any) -> list[Any]:
     members = getattr(part_config(registry, spec), "of", None) or []
-    members = [members] if isinstance(members, str | Mapping) else members
-    return [each for member in members for each in part_members(registry, member)] if members else [spec]
+    return [members] if isinstance(members, str | Mapping) else list(members)
 
 
 def _part(registry: Registry, spec: Any, *arguments: Any) -> Any:
@@ -255,7 +265,8 @@ def _resolve(registry: Registry, spec: str | Path | Mapping) -> tuple[str, dict[
     if isinstance(spec, Mapping):
         if "name" not in spec:
             raise InvalidInput(f"a {registry.kind} given as a mapping needs a name, got {dict(spec)}; type {{name: NAME, ...}}")
-        name, options = str(spec["name"]), {str(key): value for key, value in spec.items() if key not in ("name", "as", "adapters")}
+        name, options = _shorthand(registry, str(spec["name"]))
+        options |= {str(key): value for key, value in spec.items() if key not in ("name", "as", "adapters")}
     else:
         name, options = _shorthand(registry, str(spec))
     if name in registry or registry.kind not in READERS:

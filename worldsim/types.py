@@ -199,7 +199,10 @@ class Verifier(Protocol):
 
 
 class Truth(Protocol):
-    """A world that can be trusted, driven like a world model: reset to starts, then stepped."""
+    """A world that can be trusted, driven like a world model: reset to starts, then stepped.
+
+    A truth may also have `faults`, as a `State` may: one line per lane, empty while it is sound. `worldsim.wrappers.stepped` minds them.
+    """
 
     action: ActionSpec
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from worldsim.errors import MissingDependency
+from worldsim.errors import MissingDependency, install_extra
 
 
 def choose_gl() -> str:
@@ -39,7 +39,7 @@ def import_mujoco():
     try:
         import mujoco
     except ImportError as error:
-        raise MissingDependency('the true drawer world needs mujoco; type: pip install -c constraints.txt -e ".[mujoco]"') from error
+        raise MissingDependency(f"the true drawer world needs mujoco; type: {install_extra('mujoco')}") from error
     return mujoco
 
 

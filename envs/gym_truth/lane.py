@@ -1,23 +1,26 @@
 """One Gymnasium environment as one lane of a true world: reset to a seed, stepped, seen, its state told. Knows nothing of other lanes.
 
 An environment that ends before its time stands still: the picture stays, no reward comes, and what it said of success stays said.
+One that fails in a step stands still too, and has a fault.
 """
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import gymnasium
 import numpy as np
 
 from worldsim.envs.gym_truth.actions import ActionCode
+from worldsim.envs.gym_truth.failing import EnvironmentFailed, named_failures
 from worldsim.envs.gym_truth.making import rendered, row_of_numbers, unwrapped_state
-from worldsim.envs.gym_truth.options import GymOptions
+from worldsim.envs.gym_truth.options import SCORES, GymOptions
 from worldsim.envs.gym_truth.success import Judge
 from worldsim.errors import InvalidInput
 
 
 class GymLane:
-    """An episode of `env`. `frame` is the latest, uint8 `[H, W, 3]` of the wanted size."""
+    """An episode of `env`. `frame` is the latest, uint8 `[H, W, 3]` of the wanted size; `fault` is empty while all is well."""
 
     def __init__(self, env: gymnasium.Env, options: GymOptions, code: ActionCode, judge: Judge | None) -> None:
         self._env, self._options, self._code, self._judge = env, options, code, judge
@@ -25,18 +28,31 @@ class GymLane:
         self._shape: tuple[int, ...] | None = None
 
     def reset(self, seed: int) -> None:
-        """Begin the episode that this seed stands for."""
-        self._observation, info = self._env.reset(seed=int(seed))
-        self._reward, self._return, self._ended = 0.0, 0.0, False
-        self._success = bool(self._judge and self._judge(info, math.nan, math.nan))  # no reward has been given yet
+        """Begin the episode that this seed stands for.
+
+        Raises:
+            WorldsimError: the environment fails, or shows nothing.
+        """
+        self._reward, self._return, self._ended, self.fault = 0.0, 0.0, False, ""
+        with named_failures(self._options, "reset"):
+            self._observation, info = self._env.reset(seed=int(seed))
+            self._success = self._done(info, math.nan, math.nan)  # no reward has been given yet
         self._see()
 
     def step(self, action: np.ndarray) -> None:
-        """Act for `frame_skip` steps of the environment, or until it ends. `action` is float32 `[A]`."""
-        if self._ended:
+        """Act for `frame_skip` steps of the environment, or until it ends or fails. `action` is float32 `[A]`."""
+        if self._ended or self.fault:
             self._reward = 0.0
             return
-        told, self._reward, info = self._code.decode(action), 0.0, {}
+        try:
+            with named_failures(self._options, "step"):
+                self._act(self._code.decode(action))
+            self._see()
+        except EnvironmentFailed as error:
+            self.fault = str(error)
+
+    def _act(self, told: Any) -> None:
+        self._reward, info = 0.0, {}
         for _ in range(self._options.frame_skip):
             self._observation, reward, terminated, truncated, info = self._env.step(told)
             self._reward += float(reward)
@@ -44,8 +60,15 @@ class GymLane:
             if self._ended:
                 break
         self._return += self._reward
-        self._success = bool(self._judge and self._judge(info, self._reward, self._return))
-        self._see()
+        if self._options.success in SCORES and not math.isfinite(self._reward):
+            raise EnvironmentFailed(
+                f"{self._options.id} gave the reward {self._reward}, expected a number, for it decides on success; mend that, "
+                "or type success: info or success: none"
+            )
+        self._success = self._done(info, self._reward, self._return)
+
+    def _done(self, info: Any, reward: float, total: float) -> bool:
+        return bool(self._judge and self._judge(info, reward, total))
 
     def state(self) -> dict[str, np.ndarray]:
         """What is known of this moment: `reward`, `return`, `ended`, `success` where it is known, numbers observed, and the exact state."""
@@ -54,8 +77,9 @@ class GymLane:
         return known | success | observed(self._observation) | unwrapped_state(self._env)
 
     def close(self) -> None:
-        """Release the environment."""
-        self._env.close()
+        """Release the environment. One that fails in that has nothing left that anybody needs."""
+        with suppress(Exception):
+            self._env.close()
 
     def _see(self) -> None:
         whole = rendered(self._env, self._options)

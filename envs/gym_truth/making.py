@@ -11,17 +11,10 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.error import DependencyNotInstalled, Error
 
 from worldsim.envs.drawer.rendering import choose_gl
+from worldsim.envs.gym_truth.failing import failed, kind_and_line, lacking, named_failures, one_line
 from worldsim.envs.gym_truth.options import GymOptions
-from worldsim.errors import InvalidInput, MissingDependency, UnknownName, WorldsimError
+from worldsim.errors import InvalidInput, MissingDependency, UnknownName, WorldsimError, show_traceback
 from worldsim.registry import did_you_mean
-
-INSTALLED = {
-    "pygame": '-e ".[gym]"',
-    "imageio": '-e ".[gym]"',  # Gymnasium's own MuJoCo environments
-    "mujoco": '-e ".[mujoco]"',
-    "Box2D": '"gymnasium[box2d]"',
-    "box2d": '"gymnasium[box2d]"',
-}  # by a word of what is missed
 
 
 def make_environment(options: GymOptions) -> gymnasium.Env:
@@ -45,13 +38,14 @@ def make_environment(options: GymOptions) -> gymnasium.Env:
         env = gymnasium.make(spec, max_episode_steps=-1, disable_env_checker=True, render_mode="rgb_array", **options.keywords)
         _refuse_other_camera(env, options)
         return env
-    except (ImportError, DependencyNotInstalled) as error:
-        raise _lacking(options, error) from error
     except WorldsimError:
         raise
-    except (TypeError, ValueError, LookupError, AssertionError, Error) as error:  # what its code makes of a keyword
+    except (ImportError, DependencyNotInstalled) as error:
+        raise lacking(options, error) from error
+    except Exception as error:  # what its code makes of a keyword, or of this machine
+        show_traceback(error)
         advice = f"its keywords are those of {options.typed('make: {KEYWORD: VALUE}')}, camera is camera_name or camera_id"
-        raise InvalidInput(f"{options.id} cannot be made ({type(error).__name__}: {_line(error)}); {advice}") from error
+        raise InvalidInput(f"{options.id} cannot be made ({kind_and_line(error)}); {advice}") from error
 
 
 def _refuse_other_camera(env: gymnasium.Env, options: GymOptions) -> None:
@@ -88,11 +82,10 @@ def rendered(env: gymnasium.Env, options: GymOptions) -> np.ndarray:
     Raises:
         MissingDependency: a package that rendering needs is not installed.
         InvalidInput: it shows nothing, or no such picture.
+        EnvironmentFailed: its code raised something.
     """
-    try:
+    with named_failures(options, "render"):
         frame = env.render()
-    except (ImportError, DependencyNotInstalled) as error:
-        raise _lacking(options, error) from error
     if not (isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[-1] == 3):
         given = f"{frame.dtype} {list(frame.shape)}" if isinstance(frame, np.ndarray) else type(frame).__name__
         raise InvalidInput(
@@ -111,7 +104,7 @@ def _spec(options: GymOptions) -> EnvSpec:
     except Error as error:
         found = did_you_mean(name, gymnasium.registry)
         found = found if found.startswith("did") else "one registered elsewhere is gym:MODULE:ID"
-        raise UnknownName(f'unknown environment "{name}" ({_line(error)}); {found}') from error
+        raise UnknownName(f'unknown environment "{name}" ({one_line(error)}); {found}') from error
 
 
 def _import(options: GymOptions, module: str) -> None:
@@ -121,21 +114,12 @@ def _import(options: GymOptions, module: str) -> None:
         import_module(module)
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):
-            raise _lacking(options, error) from error
+            raise lacking(options, error) from error
         raise UnknownName(
             f'no module "{module}", which {options.id} names before its colon; install it, or type PYTHONPATH=FOLDER before worldsim'
         ) from error
-
-
-def _lacking(options: GymOptions, error: Exception) -> MissingDependency:
-    text = _line(error)
-    needed = next((extra for word, extra in INSTALLED.items() if word in text), None) or getattr(error, "name", None)
-    advice = f"type: pip install -c constraints.txt {needed}" if needed else "install what it names"
-    return MissingDependency(f"{options.id} needs a package that is not installed ({text}); {advice}")
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    except Exception as error:
+        raise failed(options, f"import {module}", error) from error
 
 
 def _off_screen() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from worldsim.data.splits import seed_of
 from worldsim.envs.gym_truth.actions import code_of
+from worldsim.envs.gym_truth.failing import named_failures
 from worldsim.envs.gym_truth.lane import GymLane
 from worldsim.envs.gym_truth.making import limit_of, make_environment
 from worldsim.envs.gym_truth.options import GymOptions
@@ -29,9 +30,10 @@ class GymTruth:
         env = make_environment(options)
         self._code = code_of(env.action_space, _rate(options, env.metadata), options.id)
         self.action, self.horizon = self._code.spec, _horizon(options)
-        self._judge = success_rule(options, _first_info(env, options.id))
+        self._judge = success_rule(options, _first_info(env, options))
         self._spare = [GymLane(env, options, self._code, self._judge)]
         self._lanes: list[GymLane] = []
+        self._shapes: dict[str, tuple[int, ...]] = {}
 
     def reset(self, starts: Sequence[Start]) -> np.ndarray:
         """Put lane i at `starts[i]` and return frames uint8 `[B, H, W, 3]`."""
@@ -52,10 +54,32 @@ class GymTruth:
             lane.step(action)
         return self._frames(), self.states()
 
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """One line per lane, empty while its environment is sound; one that failed stands still until it is placed again."""
+        return tuple(lane.fault for lane in self._lanes)
+
     def states(self) -> dict[str, np.ndarray]:
-        """What is known of every lane now: see `GymLane.state`."""
+        """What is known of every lane now: see `GymLane.state`.
+
+        Raises:
+            InvalidInput: the environment observes now more and now less.
+        """
         rows = [lane.state() for lane in self._lanes]
+        for row in rows:
+            self._refuse_other_shapes({name: values.shape for name, values in row.items()})
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def _refuse_other_shapes(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Stop where a state has another shape than the first one had."""
+        self._shapes = self._shapes or shapes
+        for name in [*shapes, *self._shapes]:
+            if shapes.get(name) != self._shapes.get(name):
+                before, now = ("nothing" if shape is None else list(shape) for shape in (self._shapes.get(name), shapes.get(name)))
+                raise InvalidInput(
+                    f"{self._options.id} changed the size of its {name}: {before} and then {now}; register it with a wrapper that keeps it "
+                    "(gymnasium.wrappers.TransformObservation) and name that: truth=gym:MODULE:ID"
+                )
 
     def close(self) -> None:
         """Release all environments."""
@@ -129,18 +153,22 @@ def _horizon(options: GymOptions) -> int:
     return options.horizon or math.ceil(limit / options.frame_skip)
 
 
-def _first_info(env, whose: str) -> dict:
+def _first_info(env, options: GymOptions) -> dict:
     """The info of a first step.
 
     Raises:
         InvalidInput: a step that gives something else than Gymnasium's five values.
+        EnvironmentFailed, MissingDependency: its code raised something.
     """
-    env.reset(seed=0)
-    env.action_space.seed(0)
-    answer = env.step(env.action_space.sample())
-    if len(answer) != 5:
+    with named_failures(options, "reset"):
+        env.reset(seed=0)
+    with named_failures(options, "step"):
+        env.action_space.seed(0)
+        answer = env.step(env.action_space.sample())
+        count = len(answer)
+    if count != 5:
         raise InvalidInput(
-            f"a step of {whose} gives {len(answer)} values, expected observation, reward, terminated, truncated and info; "
+            f"a step of {options.id} gives {count} values, expected observation, reward, terminated, truncated and info; "
             "it was written for an older gym, wrap it"
         )
     return answer[4]

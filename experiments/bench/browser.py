@@ -4,7 +4,7 @@ import os
 import shutil
 from typing import Any
 
-from worldsim.errors import MissingDependency
+from worldsim.errors import MissingDependency, install_extra
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
@@ -19,7 +19,7 @@ def chromium(*arguments: str) -> Any:
     try:
         from selenium import webdriver
     except ImportError as error:
-        raise MissingDependency('driving a browser needs selenium; type: pip install "worldsim[test]"') from error
+        raise MissingDependency(f"driving a browser needs selenium; type: {install_extra('test')}") from error
     program, driver = next(filter(None, map(shutil.which, PROGRAMS)), None), shutil.which("chromedriver")
     if not (program and driver):
         raise MissingDependency("no browser; type: sudo apt-get install -y chromium chromium-driver")

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from worldsim.errors import InvalidInput, MissingDependency, UnknownName
+from worldsim.errors import InvalidInput, MissingDependency, UnknownName, install_extra
 from worldsim.registry import did_you_mean
 from worldsim.types import Task, Verifier
 
@@ -39,7 +39,7 @@ def check_keys(config: Any) -> None:
     try:
         import stable_baselines3  # noqa: F401
     except ImportError as error:
-        raise MissingDependency("algorithm=ppo needs stable-baselines3; type: pip install 'worldsim[rl]'") from error
+        raise MissingDependency(f"algorithm=ppo needs stable-baselines3; type: {install_extra('rl')}") from error
 
 
 def open_setting(config: Any) -> Setting:

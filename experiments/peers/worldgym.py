@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from worldsim.errors import MissingDependency
+from worldsim.errors import INSTALL, MissingDependency
 from worldsim.experiments.peers.borrowed import imported, importing_from, require_files
 from worldsim.experiments.peers.ours import OwnModel, Setting, wake
 from worldsim.experiments.peers.timing import Contender
@@ -71,7 +71,7 @@ def load(path: str, *, channels: int = LATENT[2], action: int = ACTION) -> World
     try:
         import einops  # noqa: F401  loaded beforehand, so that it stays loaded
     except ImportError as error:
-        raise MissingDependency("worldgym needs einops; type: pip install einops") from error
+        raise MissingDependency(f"worldgym needs einops; type: {INSTALL} einops") from error
     from tqdm import tqdm
 
     with importing_from(folder, ("model", "diffusion")):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.errors import DamagedFile, InvalidInput, MissingDependency
+from worldsim.errors import DamagedFile, InvalidInput, MissingDependency, install_extra
 from worldsim.policies.foreign import ForeignPolicy, fingerprint, first_line
 from worldsim.registry import POLICIES
 from worldsim.types import ActionSpec, Task
@@ -173,6 +173,6 @@ def _transformers() -> Any:
     try:
         import transformers
     except ImportError as error:
-        advice = 'type: pip install -c constraints.txt -e ".[vid2world]"'
+        advice = f"type: {install_extra('vid2world')}"
         raise MissingDependency(f"OpenVLA needs transformers; {advice}, or {ELSEWHERE}") from error
     return transformers

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.errors import MissingDependency
+from worldsim.errors import MissingDependency, install_extra
 from worldsim.policies.remote.arrays import LIMITS, Limits, MalformedMessage, array_of, check_sendable, dtype_of, scalar_of
 from worldsim.policies.remote.measure import measure
 
@@ -70,7 +70,7 @@ def _msgpack() -> Any:
     try:
         import msgpack
     except ImportError as error:
-        raise MissingDependency("policies behind a network need msgpack; type: pip install 'worldsim[remote]'") from error
+        raise MissingDependency(f"policies behind a network need msgpack; type: {install_extra('remote')}") from error
     return msgpack
 
 

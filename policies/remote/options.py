@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from worldsim.actions import ActionSpec
 from worldsim.data.conventions import CONVENTIONS, action_convention
-from worldsim.errors import InvalidInput, MissingDependency, UnknownName
+from worldsim.errors import InvalidInput, MissingDependency, UnknownName, install_extra
 from worldsim.policies.remote.address import Address
 from worldsim.policies.remote.arrays import MalformedMessage
 from worldsim.policies.remote.faults import ServerFault
@@ -180,4 +180,4 @@ def network(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError as error:
-        raise MissingDependency(f"this policy needs {name.split('.')[0]}; type: pip install 'worldsim[remote]'") from error
+        raise MissingDependency(f"this policy needs {name.split('.')[0]}; type: {install_extra('remote')}") from error

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from worldsim.data.quiet_tensorflow import import_tensorflow
-from worldsim.errors import DamagedFile, InvalidInput, MissingDependency
+from worldsim.errors import INSTALL, DamagedFile, InvalidInput, MissingDependency
 from worldsim.policies.foreign import first_line
 
 MID = 1  # tf_agents' step type of a step between the first and the last; SimplerEnv sends it even on the first, and so do we
@@ -206,7 +206,7 @@ def _loaded(tensorflow: Any, path: Path) -> Any:
 
         return tensorflow.saved_model.load(str(path))
     except (ImportError, ValueError) as error:
-        advice = "type: pip install tensorflow-probability[tf]"
+        advice = f'type: {INSTALL} "tensorflow-probability[tf]"'
         raise MissingDependency(f"{path} was saved with types of a package that is not installed ({unknown}); {advice}") from error
 
 

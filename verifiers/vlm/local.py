@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from worldsim.data.files import digest_of_files
-from worldsim.errors import DamagedFile, InvalidInput, MissingDependency
+from worldsim.errors import DamagedFile, InvalidInput, MissingDependency, install_extra
 from worldsim.registry import VERIFIERS
 from worldsim.verifiers.vlm.asking import Asking, VlmJudge
 from worldsim.verifiers.vlm.frames import shrunk
@@ -155,7 +155,7 @@ def load_local(path: str, device: str, dtype: str) -> tuple[Any, Any]:
     try:
         from transformers import AutoModelForImageTextToText, AutoProcessor
     except ImportError as error:
-        raise MissingDependency("a local VLM needs transformers; type: pip install 'worldsim[vlm]'") from error
+        raise MissingDependency(f"a local VLM needs transformers; type: {install_extra('vlm')}") from error
     options = {"local_files_only": True, "trust_remote_code": False}
     try:
         processor = AutoProcessor.from_pretrained(path, **options)

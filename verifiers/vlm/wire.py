@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
-from worldsim.errors import MissingDependency
+from worldsim.errors import MissingDependency, install_extra
 from worldsim.verifiers.vlm.pace import LONGEST_WAIT, asked_wait
 from worldsim.verifiers.vlm.reply import NoAnswer
 from worldsim.verifiers.vlm.text import shown
@@ -106,5 +106,5 @@ def import_openai() -> Any:
     try:
         import openai
     except ImportError as error:
-        raise MissingDependency("a VLM behind an endpoint needs openai; type: pip install 'worldsim[vlm]'") from error
+        raise MissingDependency(f"a VLM behind an endpoint needs openai; type: {install_extra('vlm')}") from error
     return openai

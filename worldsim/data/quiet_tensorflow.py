@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from worldsim.errors import MissingDependency
+from worldsim.errors import MissingDependency, install_extra
 
 
 def import_tensorflow(purpose: str) -> Any:
@@ -31,7 +31,7 @@ def import_quietly(purpose: str, *names: str) -> list[Any]:
             modules = [import_module(name) for name in names]
     except ImportError as error:
         needed = " and ".join(name.replace("_", "-") for name in names)
-        raise MissingDependency(f'{purpose} needs {needed}; type: pip install -c constraints.txt -e ".[rlds]"') from error
+        raise MissingDependency(f"{purpose} needs {needed}; type: {install_extra('rlds')}") from error
     for name in ("tensorflow", "absl"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return modules

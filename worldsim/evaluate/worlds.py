@@ -8,7 +8,7 @@ import numpy as np
 from worldsim.errors import InvalidInput
 from worldsim.evaluate.planning import Episode
 from worldsim.types import State, Truth, WorldModel
-from worldsim.wrappers import Chunked, Watched, start_lanes
+from worldsim.wrappers import Chunked, Watched, faults_of, start_lanes
 
 
 class World(Protocol):
@@ -119,6 +119,7 @@ class Genuine:
     def step(self, actions: np.ndarray) -> np.ndarray:
         """The next frames `[B, H, W, 3]`."""
         frames, self._states = self._truth.step(actions)
+        self.faults = faults_of(self._truth, len(frames))
         return frames
 
     def states(self) -> dict[str, np.ndarray]:

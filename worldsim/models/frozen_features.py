@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from worldsim.data.files import digest_of, sha256_of
-from worldsim.errors import InvalidInput, MissingDependency
+from worldsim.errors import InvalidInput, MissingDependency, install_extra
 from worldsim.models.autoencoder import to_unit
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, where the folder says nothing
@@ -134,7 +134,7 @@ def _loaded(folder: str, key: str) -> Any:
     try:
         from transformers import AutoConfig, AutoModel, AutoModelForDepthEstimation
     except ImportError as error:
-        raise MissingDependency(f'{key}=FOLDER needs transformers; type: pip install "worldsim[vlm]"') from error
+        raise MissingDependency(f"{key}=FOLDER needs transformers; type: {install_extra('vlm')}") from error
     try:
         depth = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).model_type == "depth_anything"
         kind = AutoModelForDepthEstimation if depth else AutoModel

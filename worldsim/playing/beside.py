@@ -6,6 +6,7 @@ import numpy as np
 
 from worldsim.playing.moments import Moment, TrueMoment
 from worldsim.types import Start, Truth
+from worldsim.wrappers import stepped
 
 
 class Beside:
@@ -21,14 +22,18 @@ class Beside:
         return _lane(frames, self._truth.states())
 
     def step(self, line: Sequence[Moment], action: np.ndarray, id: int) -> TrueMoment:
-        """What is true after `line` and one action more, float32 `[A]`, which led to the moment `id`."""
+        """What is true after `line` and one action more, float32 `[A]`, which led to the moment `id`.
+
+        Raises:
+            WorldsimError: the true world broke.
+        """
         ids = [moment.id for moment in line]
         if ids != self._line:
             self.start(ids[0], line[0].start)
             for moment in line[1:]:
-                self._truth.step(moment.action[None])
+                stepped(self._truth, moment.action[None])
         self._line = []  # until the step is done, nobody knows where it is
-        found = _lane(*self._truth.step(action[None]))
+        found = _lane(*stepped(self._truth, action[None]))
         self._line = [*ids, id]
         return found
 

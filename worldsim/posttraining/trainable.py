@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from worldsim.errors import InvalidInput, MissingDependency, UnknownName
+from worldsim.errors import InvalidInput, MissingDependency, UnknownName, install_extra
 from worldsim.models.network import VideoNetwork
 from worldsim.registry import did_you_mean
 
@@ -77,7 +77,7 @@ def add_adapters(network: nn.Module, rank: int, seed: int) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        raise MissingDependency('trainable=lora needs peft; type: pip install "worldsim[posttrain]", or trainable=all') from error
+        raise MissingDependency(f"trainable=lora needs peft; type: {install_extra('posttrain')}, or trainable=all") from error
     names = [name for name, module in network.named_modules() if isinstance(module, ADAPTED) and not name.startswith(BESIDE)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

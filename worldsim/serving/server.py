@@ -4,7 +4,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from worldsim.errors import InvalidInput, MissingDependency
+from worldsim.errors import InvalidInput, MissingDependency, install_extra
 
 LOOPBACK = "127.0.0.1"
 LEAVE_SECONDS = 1  # that open connections may take once the server ends
@@ -32,7 +32,7 @@ class PageServer:
             keys = Keys(command)
             app = build(keys, self.stop)
         except ImportError as error:
-            raise MissingDependency(f'the {command} page needs {error.name}; type: pip install "worldsim[web]"') from error
+            raise MissingDependency(f"the {command} page needs {error.name}; type: {install_extra('web')}") from error
         quiet = {
             "log_level": "warning",
             "access_log": False,

@@ -83,9 +83,9 @@ def load_state(path: Path, training: Training, recipe: dict, settings: dict) -> 
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise DamagedFile(f"{path} cannot be read ({error}); delete it to train from the beginning") from error
-    _compare(path, facts["recipe"], recipe)
+    refuse_other_recipe(path, facts["recipe"], recipe)
     if "settings" in facts:  # version 0.1 wrote none
-        _compare(path, facts["settings"], settings)
+        refuse_other_recipe(path, facts["settings"], settings)
     targets = training.model.state_dict()
     training.model.load_state_dict({name: _share(targets[name], tensor) for name, tensor in _below("model/", tensors).items()})
     for name, tensor in training.average.items():
@@ -96,7 +96,12 @@ def load_state(path: Path, training: Training, recipe: dict, settings: dict) -> 
     training.progress = Progress(**facts["progress"])
 
 
-def _compare(path: Path, before: dict, asked: dict) -> None:
+def refuse_other_recipe(path: Path, before: dict, asked: dict) -> None:
+    """Stop where what lies at `path` was trained otherwise than is asked now.
+
+    Raises:
+        RunMismatch: with the first key that differs.
+    """
     asked = json.loads(json.dumps(asked))  # a tuple comes back from JSON as a list
     for key in sorted(before.keys() | asked.keys()):
         if before.get(key) != asked.get(key):

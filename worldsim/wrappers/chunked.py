@@ -9,7 +9,7 @@ from itertools import accumulate
 import numpy as np
 
 from worldsim.errors import InvalidInput, WorldsimError
-from worldsim.types import State, WorldModel
+from worldsim.types import State, Truth, WorldModel
 from worldsim.wrappers.halving import Halving, first_line, is_out_of_memory
 
 ADVICE = "ask for fewer lanes (num_envs=, batch=), history=window with a smaller window=, or precision=bf16"
@@ -127,8 +127,8 @@ class Chunked:
         return ChunkedState(parts, _sizes(rows), self.size), frames[0] if len(frames) == 1 else np.concatenate(frames)
 
 
-def faults_of(state: State, lanes: int) -> tuple[str, ...]:
-    """What a state says of its lanes' faults; nothing where it does not know of any."""
+def faults_of(state: State | Truth, lanes: int) -> tuple[str, ...]:
+    """What a state, or a truth, says of its lanes' faults; nothing where it does not know of any."""
     return getattr(state, "faults", ("",) * lanes)
 
 

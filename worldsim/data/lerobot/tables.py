@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from worldsim.errors import DamagedFile, MissingDependency
+from worldsim.errors import DamagedFile, MissingDependency, install_extra
 
 if TYPE_CHECKING:
     import pyarrow
@@ -28,7 +28,7 @@ def arrow() -> Any:
         import pyarrow.compute
         import pyarrow.parquet
     except ImportError as error:
-        raise MissingDependency('LeRobot data needs pyarrow; type: pip install -c constraints.txt -e ".[lerobot-data]"') from error
+        raise MissingDependency(f"LeRobot data needs pyarrow; type: {install_extra('lerobot-data')}") from error
     return pyarrow
 
 

@@ -12,7 +12,7 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from worldsim.errors import DamagedFile, MissingDependency
+from worldsim.errors import DamagedFile, MissingDependency, install_extra
 from worldsim.models.autoencoders import FrameAutoencoder
 from worldsim.models.vid2world.openclip import IMAGE_NAMES, TEXT_NAMES, Weights, clip_pixels, from_open_clip
 
@@ -55,7 +55,7 @@ def transformers() -> ModuleType:
     try:
         import transformers as library
     except ImportError as error:
-        raise MissingDependency("the image and text towers need transformers; type: pip install 'worldsim[vid2world]'") from error
+        raise MissingDependency(f"the image and text towers need transformers; type: {install_extra('vid2world')}") from error
     return library
 
 
