@@ -13,6 +13,7 @@ import gymnasium as gym
 import worldsim.envs  # noqa: F401  its environments are registered
 from worldsim.data.recording import RECORDING_FORMATS
 from worldsim.data.references import family_names, reference_names
+from worldsim.data.splits import OWN
 from worldsim.load import KINDS, shipped_names
 from worldsim.posttraining.feedback import FEEDBACK
 from worldsim.registry import ADAPTERS, POLICIES, TASKS, TRUTHS, VERIFIERS, WORLD_MODELS, Registry
@@ -51,6 +52,8 @@ def _is_known(verb: str, key: str, value: Any, made: Collection[str]) -> bool:
     if isinstance(value, Mapping):
         return key not in PARTS or _is_part(PARTS[key], value, made)
     if not isinstance(value, str) or value in made or value in WORDS.get(key, ()):
+        return True
+    if key == "task" and value in OWN:  # as recordings name it
         return True
     if key == "env":
         return value in gym.registry
