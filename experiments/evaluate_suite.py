@@ -109,11 +109,12 @@ def gather(cases: Sequence[Case], paths: dict[str, Path]) -> list[CaseRow]:
 
 
 def write_suite(out: Path, name: str, suite: Suite, rows: Sequence[CaseRow], paths: dict[str, Path]) -> None:
-    """The table on the terminal; suite.json, the page and its figures in `out`."""
+    """The table on the terminal; suite.json, the page, its figures and film strips in `out`."""
     from worldsim.report.figures import axes_of_change
     from worldsim.report.plots import write_plot
     from worldsim.report.suite_page import suite_page
     from worldsim.report.terminal import print_tables, report_console
+    from worldsim.report.worst import write_worst
 
     by_axis = {axis: [row for row in rows if row.axis == axis] for axis in suite.axes}
     lines = {axis: reach(each, suite.axes[axis].neutral, suite.axes[axis].unit) for axis, each in by_axis.items()}
@@ -125,7 +126,9 @@ def write_suite(out: Path, name: str, suite: Suite, rows: Sequence[CaseRow], pat
     print_tables(console, [table])
     for axis, line in lines.items():
         console.print(f"{axis}: {line}", markup=False, soft_wrap=True)
-    facts: dict[str, Any] = {"suite": name, "about": suite.about, "cases": [row.row() for row in rows], "reach": lines}
+    worst = {case: write_worst(path, out, path.name) for case, path in paths.items()}
+    told = [row.row() | {"worst": [strip.row() for strip in worst[row.name].strips]} for row in rows]
+    facts: dict[str, Any] = {"suite": name, "about": suite.about, "cases": told, "reach": lines}
     write_json(out / "suite.json", facts)
     caption = "Agreement over the size of each change; bars are 95 % intervals, the band is what a perfect simulator would show."
     figure = (
@@ -135,5 +138,5 @@ def write_suite(out: Path, name: str, suite: Suite, rows: Sequence[CaseRow], pat
     links = {case: path.relative_to(out) for case, path in reports.items() if path.exists()}
     meanings = {axis: each.meaning for axis, each in suite.axes.items()}
     with written_whole(out / "index.html") as aside:
-        aside.write_text(suite_page(name, suite.about, table, figure, lines, meanings, links), encoding="utf-8")
+        aside.write_text(suite_page(name, suite.about, table, figure, lines, meanings, links, worst), encoding="utf-8")
     console.print(f"numbers: {out / 'suite.json'}\npage: {out / 'index.html'}", markup=False, soft_wrap=True)

@@ -135,7 +135,7 @@ def _stem(episode: str, asked: Mapping[str, Any]) -> str:
 def write_pictures(stem: Path, held: Trajectory, again: Trajectory) -> None:
     """A video and a film strip: recorded, replayed and, where they differ, the difference, enhanced."""
     from worldsim.data.video import write_video
-    from worldsim.report.figures import enlarge, film_strip, png_of, side_by_side
+    from worldsim.report.figures import enlarge, film_strip, png_of, side_by_side, stride
 
     rows = min(len(held.frames), len(again.frames))
     sides = {"recorded": held.frames, "replayed": again.frames}
@@ -145,9 +145,9 @@ def write_pictures(stem: Path, held: Trajectory, again: Trajectory) -> None:
         sides["difference"] = np.minimum(ENHANCED * apart, 255).astype(np.uint8)
         both = side_by_side(both, enlarge(sides["difference"], 256))
     write_video(stem.with_name(f"{stem.name}.mp4"), both, float(held.metadata.get("fps") or DEFAULT_FPS))
-    every = max(1, -(-(max(map(len, sides.values())) - 1) // (COLUMNS - 1)))
+    films = list(sides.values())
     with written_whole(stem.with_name(f"{stem.name}.png")) as aside:
-        aside.write_bytes(png_of(film_strip(list(sides.values()), list(sides), every)))
+        aside.write_bytes(png_of(film_strip(films, list(sides), stride(films, COLUMNS))))
 
 
 def _lines(about: Mapping[str, Any], stem: Path) -> list[str]:

@@ -193,6 +193,8 @@ def test_one_policy_has_rates_and_no_order(run, compared, tmp_path):
     assert [agreement[key] for key in ("pearson", "kendall", "mmrv", "mmrv_bound", "trial_layer", "noise_ceiling")] == [None] * 6
     assert agreement["bias"] == pytest.approx(7 / 8 - 0.5)
     assert "Only 1 policy" in printed
+    assert "Agreement over 1 policy " in printed
+    assert "1 policies" not in printed
 
 
 def test_a_judge_that_was_never_checked_is_warned_of(compared, tmp_path):

@@ -267,7 +267,8 @@ def test_one_policy_has_no_ranking_to_agree_on(tmp_path):
         assert results["agreement"]["noise_ceiling"] is None
         assert results["agreement"]["bias"] == 0.25
         assert_fits(results, results_schema())
-        assert "Only 1 policy" in printed(agreement_table(results))
+        assert "Only 1 policy" in (said := printed(agreement_table(results)))
+        assert "1 policy; 4 paired episodes: 1 false success, 0 missed;" in said
         assert "bias 0.250" in headline(results)
 
 

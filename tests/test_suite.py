@@ -1,19 +1,28 @@
-"""Suites of evaluations: their cases, how far a ranking reaches, and `worldsim evaluate suite=` from a file to its page."""
+"""Suites of evaluations: their cases, how far a ranking reaches, their worst episodes, and `worldsim evaluate suite=` up to its page."""
 
 import json
+import re
 from dataclasses import replace
+from urllib.parse import unquote
 
+import numpy as np
 import pytest
+from PIL import Image
+from test_report import CONFIG
 
 from worldsim.errors import InvalidInput
 from worldsim.experiments import cli
-from worldsim.experiments.evaluate_suite import chosen
+from worldsim.experiments.evaluate_suite import chosen, gather, write_suite
 from worldsim.experiments.presets import load_preset, preset_names
 from worldsim.experiments.schema import EvaluateConfig
 from worldsim.experiments.suites import KNOWN, Axis, Suite, cases_of
 from worldsim.load import load_truth, part_facts
 from worldsim.registry import TRUTHS
+from worldsim.report.results import write_results
+from worldsim.report.run_folder import RunFolder
 from worldsim.report.suite import CaseRow, Value, case_row, reach
+from worldsim.report.worst import Worst, write_worst
+from worldsim.types import Trajectory, Verdict
 
 
 def row(amount: float, r: float, mmrv: float = 0.0) -> CaseRow:
@@ -94,6 +103,104 @@ def test_a_run_without_agreement_has_a_row_that_says_nothing():
     assert str(found.measures["pearson"]) == "–"
 
 
+def colours(world: str, start: int, steps: int = 16) -> np.ndarray:
+    """Frames that say of which world, start and step they are: uint8 `[steps + 1, 16, 16, 3]`."""
+    rgb = [(50 if world == "truth" else 150, 20 * start, 10 * step) for step in range(steps + 1)]
+    return np.array(rgb, np.uint8)[:, None, None].repeat(16, 1).repeat(16, 2)
+
+
+def played(path, outcomes):
+    """A run with these outcomes by policy, imagined and true, a digit per start; "?" was not judged."""
+    with RunFolder.open(path, CONFIG) as run:
+        for policy, sides in outcomes.items():
+            for world, judge, digits in zip(("imagined", "truth"), ("classifier", "state"), sides, strict=True):
+                for start, digit in enumerate(digits):
+                    about = {"policy": policy, "world": world}
+                    each = Trajectory("push", colours(world, start), np.zeros((16, 2), np.float32), 0, f"start{start}", metadata=about)
+                    run.add_episode(f"{policy}-{world}-{start}", each)
+                    run.add_verdicts(judge, {f"{policy}-{world}-{start}": Verdict(None if digit == "?" else float(digit), "by hand")})
+        write_results(run)
+    return path
+
+
+WIDE, NEAR, EVEN = ("1110", "0001"), ("1000", "0000"), ("100", "010")  # gaps of .5, .25 and 0 between the rates
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "chosen"),
+    [
+        (
+            {"even": EVEN, "near": NEAR, "wide": WIDE},
+            [("wide", 0, "false success"), ("near", 0, "false success"), ("even", 0, "false success")],
+        ),
+        ({"even": EVEN, "wide": WIDE}, [("wide", 0, "false success"), ("even", 0, "false success"), ("wide", 3, "missed success")]),
+        ({"wide": WIDE}, [("wide", 0, "false success"), ("wide", 3, "missed success"), ("wide", 1, "false success")]),
+        ({"near": ("0?1", "100")}, [("near", 2, "false success"), ("near", 0, "missed success")]),
+        ({"alike": ("10", "10"), "unjudged": ("?", "1"), "alone": ("1", "")}, []),
+    ],
+)
+def test_the_worst_episodes_are_chosen_by_kind_then_gap_then_start(tmp_path, outcomes, chosen):
+    rows = [strip.row() for strip in write_worst(played(tmp_path / "run", outcomes), tmp_path, "case").strips]
+    assert [(row["policy"], row["start"], row["kind"]) for row in rows] == [
+        (policy, f"start{start}", kind) for policy, start, kind in chosen
+    ]
+    for row in rows:
+        number = row["start"].removeprefix("start")
+        assert (row["imagined"], row["truth"]) == tuple(f"{row['policy']}-{world}-{number}" for world in ("imagined", "truth"))
+
+
+def test_a_strip_shows_truth_above_imagination_along_the_episode(tmp_path):
+    strip = write_worst(played(tmp_path / "run", {"wide": ("0001", "0110")}), tmp_path, "case").strips[0]
+    image = np.asarray(Image.open(tmp_path / strip.file).convert("RGB"))
+    steps = (0, 3, 6, 9, 12, 15, 16)
+    middles = [image.shape[1] - 48 - 100 * place for place in reversed(range(len(steps)))]  # frames of 96 pixels, 4 between them
+    for world, middle in (("truth", image.shape[0] - 148), ("imagined", image.shape[0] - 48)):
+        np.testing.assert_array_equal(image[middle, middles], colours(world, 3)[list(steps), 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("worst", "said"),
+    [
+        (Worst(0, 0, []), "No episode has both an imagined and a true verdict."),
+        (Worst(1, 0, []), "No episode differs: imagination and truth end alike in 1 paired episode."),
+        (Worst(20, 4, [None] * 3), "Imagination and truth end differently in 4 of 20 paired episodes, 3 shown."),
+        (Worst(20, 3, [None] * 3), "Imagination and truth end differently in 3 of 20 paired episodes."),
+    ],
+)
+def test_a_line_says_how_many_episodes_differ(worst, said):
+    assert str(worst) == said
+
+
+def test_the_page_shows_each_case_its_own_worst_episodes(tmp_path):
+    suite = Suite("", cases={"close #1": {}, "push": {}, "good": {}})
+    outcomes = ({"a": WIDE}, {"a": NEAR}, {"a": ("10", "10")})
+    cases = cases_of(suite)
+    paths = {case.name: played(tmp_path / "cases" / case.folder, each) for case, each in zip(cases, outcomes, strict=True)}
+    write_suite(tmp_path, "mine", suite, gather(cases, paths), paths)
+    told = {each["name"]: each["worst"] for each in json.loads((tmp_path / "suite.json").read_text())["cases"]}
+    assert [row["start"] for row in told["close #1"]] == ["start0", "start3", "start1"]
+    assert told["push"] == [
+        {
+            "policy": "a",
+            "start": "start0",
+            "kind": "false success",
+            "truth": "a-truth-0",
+            "imagined": "a-imagined-0",
+            "strip": "strips/push-1.png",
+        }
+    ]
+    assert told["good"] == []
+    page = (tmp_path / "index.html").read_text()
+    parts = re.split("<h3>", page)[-3:]
+    for name, part in zip(told, parts, strict=True):
+        shown, linked = re.findall('<img src="([^"]+)"', part), re.findall('<a href="(strips/[^"]+)"', part)
+        assert list(map(unquote, shown)) == list(map(unquote, linked)) == [row["strip"] for row in told[name]]
+        assert all((tmp_path / unquote(link)).read_bytes()[:4] == b"\x89PNG" for link in linked)
+    assert "No episode differs: imagination and truth end alike in 2 paired episodes." in parts[2]
+    assert "truth: failure (by hand)" in parts[1]
+    assert "imagined: success (by hand)" in parts[1]
+
+
 @pytest.mark.slow
 def test_from_a_file_to_its_page(tmp_path, capsys):
     words = "about: a <try>\ntruth: drawer\naxes:\n  light: {unit: times, neutral: 1, amounts: [0.5], meaning: the lights}\n"
@@ -113,6 +220,7 @@ def test_from_a_file_to_its_page(tmp_path, capsys):
     page = (tmp_path / "out" / "index.html").read_text()
     assert "a &lt;try&gt;" in page
     assert "the lights" in page
+    assert len(re.findall("(?:in|of) 4 paired episodes", page)) == 2  # how many differ, of either case
     assert (tmp_path / "out" / "figures" / "axes.png").read_bytes()[:4] == b"\x89PNG"
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cases").rglob("*.h5")}
     assert cli.main(asked) == 0

@@ -2,16 +2,16 @@
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice, zip_longest
+from itertools import islice
 
 import numpy as np
 from PIL import Image
 
 from worldsim.data.video import write_video
 from worldsim.report import figures
-from worldsim.report.episode_index import FALSE_SUCCESS, MISSED, UNSCORED, Line, lines_of, replay_command
+from worldsim.report.episode_index import FALSE_SUCCESS, MISSED, UNSCORED, Line, in_turn, lines_of, replay_command
 from worldsim.report.outcomes import Outcome
 from worldsim.report.run_folder import RunFolder
 
@@ -26,10 +26,7 @@ HEIGHT = 256  # pixels of a clip, about
 class Clip:
     """One episode, beside its true twin where it has one; `strip` and `poster` are data addresses, `video` a link beside the page."""
 
-    policy: str
-    start: str
-    kind: str
-    said: dict[str, str]
+    line: Line
     strip: str
     poster: str
     video: str
@@ -53,42 +50,27 @@ def fault_clips(run: RunFolder, outcomes: Sequence[Outcome], ranked: Sequence[st
     lines = {policy: lines_of(outcomes, policy) for policy in ranked}
     found = {}
     for kind in (FALSE_SUCCESS, MISSED, UNSCORED):
-        chosen = islice(_in_turn([[line for line in each if line.kind == kind] for each in lines.values()]), OF_A_KIND)
+        chosen = islice(in_turn([[line for line in each if line.kind == kind] for each in lines.values()]), OF_A_KIND)
         found[kind] = [_clip(run, line, f"{kind.replace(' ', '-')}-{place}") for place, line in enumerate(chosen, start=1)]
     return found
 
 
-def _in_turn(columns: Sequence[Sequence[Line]]) -> Iterator[Line]:
-    """The first of every column, then the second of every column, and so on."""
-    return (line for row in zip_longest(*columns) for line in row if line is not None)
-
-
 def _clip(run: RunFolder, line: Line, name: str) -> Clip:
     """Make the film strip, and write the mp4 under this name: truth at the left and imagination at the right, or the one there is."""
-    sides = {world: outcome for world, outcome in (("truth", line.truth), ("imagined", line.imagined)) if outcome}
-    episodes = [run.episode(outcome.episode) for outcome in sides.values()]
+    episodes = [run.episode(outcome.episode) for outcome in line.sides.values()]
     frames = [episode.frames for episode in episodes]
     both = figures.side_by_side(*frames, height=HEIGHT) if len(frames) == 2 else figures.enlarge(frames[0], HEIGHT)
     link = f"videos/{name}.mp4"
     write_video(run.path / "report" / link, both, float(episodes[-1].metadata.get("fps") or DEFAULT_FPS))
-    every = max(1, -(-(max(map(len, frames)) - 1) // (COLUMNS - 1)))
+    strip = figures.film_strip(frames, list(line.sides), figures.stride(frames, COLUMNS))
     return Clip(
-        policy=line.first.policy,
-        start=line.first.start,
-        kind=line.kind,
-        said={world: _said(outcome) for world, outcome in sides.items()},
-        strip=_inline(figures.png_of(figures.film_strip(frames, list(sides), every)), "png"),
+        line=line,
+        strip=_inline(figures.png_of(strip), "png"),
         poster=_inline(_jpeg(both[-1]), "jpeg"),
         video=link,
         size=(both.shape[2], both.shape[1]),
         command=replay_command(run.path, line.first.episode),
     )
-
-
-def _said(outcome: Outcome) -> str:
-    word = {True: "success", False: "failure", None: "unscored"}[outcome.verdict.success]
-    reason = outcome.verdict.reason or outcome.fault
-    return f"{word} ({reason})" if reason else word
 
 
 def _jpeg(image: np.ndarray) -> bytes:

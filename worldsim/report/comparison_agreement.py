@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 
 from worldsim.report.printable import plain
-from worldsim.report.tables import ceiling_text, number, span
+from worldsim.report.tables import ceiling_text, counted, number, paired_counts, span
 
 MEASURES = (("spearman", "Spearman"), ("kendall", "Kendall"))
 ERRORS = (
@@ -21,7 +21,8 @@ NO_LAYER = dict.fromkeys(("pearson_interval", "permutation", "drop_one", "drop_o
 
 def agreement_table(agreement: Mapping[str, Any], level: float) -> Table:
     """How far both sides agree, with each kind of uncertainty in its own column, beside what a perfect simulator would reach."""
-    table = Table(title=f"Agreement over {agreement['policies']} policies", box=box.SIMPLE_HEAD, caption_justify="left", pad_edge=False)
+    title = f"Agreement over {counted(agreement['policies'], 'policy', 'policies')}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, caption_justify="left", pad_edge=False)
     table.add_column("measure")
     for heading in ("value", f"trial layer ({level:.0%})", "policy layer", "noise ceiling (5% to 95%)"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -65,9 +66,7 @@ def _agreement_notes(agreement: Mapping[str, Any]) -> list[str]:
         f"MMRV tie rule {agreement['tie_rule']}, gap {agreement['gap']}.",
     ]
     if paired := agreement["paired"]:
-        lines.append(
-            f"{paired['paired_episodes']} paired episodes: {paired['false_successes']} false successes, {paired['missed']} missed."
-        )
+        lines.append(f"{paired_counts(paired)}.")
     return lines
 
 

@@ -6,7 +6,7 @@ from math import factorial
 from typing import Any
 
 from worldsim import statistics
-from worldsim.report.tables import FEW, number
+from worldsim.report.tables import FEW, counted, number
 
 CARRIES = 0.1  # an r that falls by more than this without one policy is said to be carried by it
 ALPHA = 0.05
@@ -28,8 +28,8 @@ def comparison_warnings(rows: Rows, missing: Mapping[str, Sequence[str]], agreem
 def _few(policies: int) -> Iterator[str]:
     if policies < FEW:
         least = f" (the least p of {policies} is 1/{policies}! = {1 / factorial(policies):.3f})" if policies > 1 else ""
-        names = "policy" if policies == 1 else "policies"
-        yield f"Only {policies} {names}: with fewer than {FEW} no correlation can reach significance at {ALPHA}{least}."
+        few = counted(policies, "policy", "policies")
+        yield f"Only {few}: with fewer than {FEW} no correlation can reach significance at {ALPHA}{least}."
 
 
 def _carried(agreement: Mapping[str, Any]) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """Which episodes each number of a report comes from, as lists with an anchor each. Knows outcomes, nothing of HTML or frames."""
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,27 @@ class Line:
         return self.imagined or self.truth
 
     @property
+    def sides(self) -> dict[str, Outcome]:
+        """Those of the two that there are, by world, truth first."""
+        return {world: outcome for world, outcome in (("truth", self.truth), ("imagined", self.imagined)) if outcome}
+
+    @property
+    def said(self) -> dict[str, str]:
+        """How it ended and why, by world."""
+        return {world: _said(outcome) for world, outcome in self.sides.items()}
+
+    @property
+    def scored(self) -> bool:
+        """Whether both ends are known."""
+        return None not in (_success(self.imagined), _success(self.truth))
+
+    @property
     def kind(self) -> str:
         """What is wrong with it: a false success, a missed success, unscored in imagination; empty where nothing is."""
         said, true = _success(self.imagined), _success(self.truth)
         if self.imagined and said is None:
             return UNSCORED
-        return "" if None in (said, true) or said == true else FALSE_SUCCESS if said else MISSED
+        return "" if not self.scored or said == true else FALSE_SUCCESS if said else MISSED
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,11 @@ def lines_of(outcomes: Sequence[Outcome], policy: str) -> list[Line]:
     """All episodes of a policy, an imagined one beside its true twin, by start."""
     imagined, truth = (by_start(select(outcomes, policy, world)) for world in ("imagined", "truth"))
     return [Line(imagined.get(key), truth.get(key)) for key in sorted({*imagined, *truth})]
+
+
+def in_turn(columns: Iterable[Sequence[Line]]) -> Iterator[Line]:
+    """The first of every column, then the second of every column, and so on."""
+    return (line for row in zip_longest(*columns) for line in row if line is not None)
 
 
 def listings(run: RunFolder, outcomes: Sequence[Outcome], ranked: Sequence[str]) -> list[Listing]:
@@ -114,6 +135,11 @@ def _probe_listings(run: RunFolder) -> list[Listing]:
 def _listing(run: Path, anchor: str, title: str, lines: Iterable[Line], *, named: bool = False) -> Listing:
     lines = list(lines)
     return Listing(anchor, title, lines, replay_command(run, lines[0].first.episode) if lines else "", named)
+
+
+def _said(outcome: Outcome) -> str:
+    word, reason = WORDS[outcome.verdict.success], outcome.verdict.reason or outcome.fault
+    return f"{word} ({reason})" if reason else word
 
 
 def _success(outcome: Outcome | None) -> bool | None:

@@ -8,10 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from worldsim import statistics
+from worldsim.report.measures import MEASURES
 from worldsim.report.outcomes import Outcome, outcome_matrix, pairs, select
 from worldsim.types import Verdict
-
-MEASURES = ("pearson", "mmrv", "phi", "bias")
 
 
 def gate_block(outcomes: Sequence[Outcome], ranked: Sequence[str], level: float) -> dict[str, Any] | None:

@@ -6,11 +6,11 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from worldsim.report.measures import MEASURES
 from worldsim.report.printable import plain
 from worldsim.report.probe import TRUTHS
 from worldsim.report.tables import number, span
 
-GATED = (("pearson", "Pearson r"), ("mmrv", "MMRV"), ("phi", "phi of paired episodes"), ("bias", "bias (simulated - real)"))
 NO_PROBE = "No known-failure probe was run: how often this world and judge call a failure a success is not known (probe=100 runs one)."
 NOT_CALIBRATED = "The judge is not calibrated on this run, so rates carry its errors (worldsim calibrate RUN --against human)."
 
@@ -142,7 +142,7 @@ def probe_notes(probe: Mapping[str, Any]) -> list[str]:
 def gate_table(gate: Mapping[str, Any]) -> Table:
     """Agreement with the truth without the gate and with it, and what the gate withholds."""
     table = _table("Agreement with and without the gate", "measure", "without", "interval", "with", "interval", "change")
-    for key, label in GATED:
+    for key, label in MEASURES.items():
         found = (gate["measures"] or {}).get(key)
         if found:
             sides = (cell for side in ("without", "gated") for cell in (number(found[side]["value"]), span(found[side]["interval"])))

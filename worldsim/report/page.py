@@ -11,6 +11,7 @@ from worldsim.report.checklist import checklist
 from worldsim.report.clips import fault_clips, paired_clips
 from worldsim.report.environment import environment
 from worldsim.report.episode_index import listings, other_judges, replay_command, verdict_word
+from worldsim.report.measures import MEASURES
 from worldsim.report.outcomes import Outcome, read_outcomes
 from worldsim.report.plots import write_plots
 from worldsim.report.results import write_results
@@ -40,8 +41,7 @@ def write_report(run: RunFolder) -> Path:
 
 def headline(results: dict[str, Any]) -> str:
     """The one sentence to remember: r and MMRV with their n, and what a perfect simulator would reach."""
-    agreement, count = results["agreement"], len(results["policies"])
-    ranked = f"{count} {'policy' if count == 1 else 'policies'}"
+    agreement, ranked = results["agreement"], tables.counted(len(results["policies"]), "policy", "policies")
     if agreement is None:
         scored = sum(policy["scored"] for policy in results["policies"])
         return f"{ranked}, {scored} scored imagined episodes. There is no truth in this run, so how far to trust it is not known."
@@ -113,5 +113,5 @@ def _template() -> Any:
         }
     )
     made.globals["measures"] = tables.MEASURES
-    made.globals["gated_measures"] = judge_tables.GATED
+    made.globals["gated_measures"] = MEASURES
     return made.get_template("report.html")

@@ -9,7 +9,7 @@ from typing import Any
 from worldsim.report.judge_tables import correction_notes, judge_notes
 from worldsim.report.outcomes import Outcome
 from worldsim.report.run_folder import RunFolder
-from worldsim.report.tables import number, warning_of
+from worldsim.report.tables import counted, number, warning_of
 
 COMMON = 5  # failure modes shown per world
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -35,7 +35,7 @@ def warnings_of(results: Mapping[str, Any]) -> list[str]:
     found += judge_notes(results)
     found += [*(results["calibration"] or {"warnings": ()})["warnings"], *correction_notes(results)]
     for fault, count in results["faults"].items():
-        found.append(f"Unscored because they broke off: {count} {'episode' if count == 1 else 'episodes'} ({fault}).")
+        found.append(f"Unscored because they broke off: {counted(count, 'episode', 'episodes')} ({fault}).")
     if results["quarantined"]:
         found.append(f"Damaged episode files put aside and not counted: {', '.join(results['quarantined'])}.")
     leak = results["world_model"]["leak"] or {}

@@ -9,7 +9,8 @@ from typing import Any
 
 from rich.table import Table
 
-MEASURES = ("pearson", "mmrv", "phi", "bias")
+from worldsim.report.measures import MEASURES
+from worldsim.report.tables import number, span
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,7 @@ class Value:
         return cls(value, *(interval or (None, None)))
 
     def __str__(self) -> str:
-        if self.value is None:
-            return "–"
-        return f"{self.value:.2f}" + ("" if self.low is None else f" [{self.low:.2f}, {self.high:.2f}]")
+        return f"{number(self.value, 2)} {span(None if self.low is None else (self.low, self.high), 2)}".strip()
 
 
 @dataclass(frozen=True)
@@ -125,14 +124,10 @@ def suite_table(title: str, rows: Sequence[CaseRow]) -> Table:
     """One line per case."""
     caption = "Trusted: r and MMRV are what a perfect simulator might have shown from so many episodes."
     table = Table(title=title, caption=caption, caption_justify="left")
-    headings = ("case", "policies x episodes", "simulated", "real", "r", "r at best", "MMRV", "phi", "bias", "trusted")
-    for heading in headings:
+    for heading in ("case", "policies x episodes", "simulated", "real", "r at best", *MEASURES.values(), "trusted"):
         table.add_column(heading, justify="left" if heading == "case" else "right")
     for row in rows:
-        rates = [str(Value(rate)) for rate in (row.simulated, row.real)]
-        measures = {key: str(row.measures[key]) for key in MEASURES}
-        best = str(row.ceiling.get("pearson", Value(None)))
+        values = (Value(row.simulated), Value(row.real), row.ceiling.get("pearson", Value(None)), *(row.measures[key] for key in MEASURES))
         trusted = {True: "yes", False: "no", None: "–"}[row.trusted]
-        cells = (measures["pearson"], best, measures["mmrv"], measures["phi"], measures["bias"], trusted)
-        table.add_row(row.name, f"{row.policies} x {row.episodes}", *rates, *cells)
+        table.add_row(row.name, f"{row.policies} x {row.episodes}", *map(str, values), trusted)
     return table

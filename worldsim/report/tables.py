@@ -1,6 +1,6 @@
 """Results as tables for the terminal, each number beside its n and its interval. Knows only the form of results.json."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -29,12 +29,17 @@ def span(interval: Sequence[float] | None, digits: int = 3) -> str:
     return "" if interval is None else f"[{number(interval[0], digits)}, {number(interval[1], digits)}]"
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """How many there are of what: "1 policy", "2 policies"."""
+    return f"{count} {one if count == 1 else many}"
+
+
 def warning_of(agreement: dict[str, Any]) -> str:
     """The caution that belongs under the agreement of so few policies; empty from four on."""
     n = agreement["policies"]
     if n >= FEW:
         return ""
-    return f"Only {n} {'policy' if n == 1 else 'policies'}: with fewer than {FEW} no correlation can reach significance at 0.05."
+    return f"Only {counted(n, 'policy', 'policies')}: with fewer than {FEW} no correlation can reach significance at 0.05."
 
 
 def results_table(results: dict[str, Any]) -> Table:
@@ -123,8 +128,14 @@ def ceiling_text(agreement: dict[str, Any], key: str) -> str:
 
 def agreement_note(agreement: dict[str, Any]) -> str:
     """The counts and conventions behind the agreement, in one sentence."""
-    counts = f"{agreement['paired_episodes']} paired episodes, {agreement['false_successes']} false successes, {agreement['missed']} missed"
-    return f"{agreement['policies']} policies; {counts}; MMRV tie rule {agreement['tie_rule']}, gap {agreement['gap']}."
+    policies = counted(agreement["policies"], "policy", "policies")
+    return f"{policies}; {paired_counts(agreement)}; MMRV tie rule {agreement['tie_rule']}, gap {agreement['gap']}."
+
+
+def paired_counts(found: Mapping[str, int]) -> str:
+    """How many episodes are paired, and how many of them end otherwise than in truth."""
+    paired = counted(found["paired_episodes"], "paired episode", "paired episodes")
+    return f"{paired}: {counted(found['false_successes'], 'false success', 'false successes')}, {found['missed']} missed"
 
 
 def _ranking_caption(results: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from worldsim.report.figures.axes_of_change import axes_of_change
 from worldsim.report.figures.bland_altman import bland_altman, limits_of_agreement
 from worldsim.report.figures.drawing import pdf_of, png_of, svg_of
-from worldsim.report.figures.films import enlarge, film_strip, side_by_side
+from worldsim.report.figures.films import enlarge, film_strip, side_by_side, stride
 from worldsim.report.figures.horizon import horizon
 from worldsim.report.figures.posteriors import posteriors
 from worldsim.report.figures.reliability import reliability_curve
@@ -32,5 +32,6 @@ __all__ = [
     "scatter",
     "side_by_side",
     "small_multiples",
+    "stride",
     "svg_of",
 ]

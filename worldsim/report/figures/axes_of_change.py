@@ -6,23 +6,23 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from worldsim.report.figures.style import ACCENT, INK, MUTED, plainly, plot, shown
+from worldsim.report.measures import MEASURES
 
-LABELS = {"pearson": "Pearson r", "mmrv": "MMRV", "phi": "phi", "bias": "bias"}
 LIMITS = {"pearson": (-1.02, 1.02), "mmrv": (-0.02, 1.02), "phi": (-1.02, 1.02), "bias": (-1.02, 1.02)}
 
 
 def axes_of_change(axes: Mapping[str, Sequence[Any]], units: Mapping[str, str]) -> Figure:
     """Rows (`worldsim.report.suite.CaseRow`) of each axis by amount, bars are 95 % intervals, the band what a perfect simulator shows."""
-    figure, grid = plot(2.7 * len(LABELS), 2.1 * len(axes), rows=len(axes), columns=len(LABELS))
-    grid = grid.reshape(len(axes), len(LABELS))
+    figure, grid = plot(2.7 * len(MEASURES), 2.1 * len(axes), rows=len(axes), columns=len(MEASURES))
+    grid = grid.reshape(len(axes), len(MEASURES))
     for line, (name, rows) in zip(grid, axes.items(), strict=True):
         ordered = sorted(rows, key=lambda row: row.amount)
-        for panel, measure in zip(line, LABELS, strict=True):
+        for panel, measure in zip(line, MEASURES, strict=True):
             _band(panel, ordered, measure)
             _points(panel, ordered, measure)
             panel.set(ylim=LIMITS[measure])
             plainly([panel.set_xlabel(shown(f"{name}, {units[name]}" if units.get(name) else name), fontsize=9, color=INK)])
-    for panel, label in zip(grid[0], LABELS.values(), strict=True):
+    for panel, label in zip(grid[0], MEASURES.values(), strict=True):
         panel.set_title(label, fontsize=10, color=INK, loc="left")
     return figure
 

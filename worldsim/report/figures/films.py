@@ -44,6 +44,11 @@ def film_strip(rows: Sequence[np.ndarray], labels: Sequence[str], every: int = 1
     return np.asarray(image)
 
 
+def stride(rows: Sequence[np.ndarray], columns: int) -> int:
+    """The least k for which a film strip of every k-th frame and the last of these sequences has at most so many columns, 2 or more."""
+    return max(1, -(-(max(map(len, rows)) - 1) // (columns - 1)))
+
+
 def side_by_side(left: np.ndarray, right: np.ndarray, height: int = 256) -> np.ndarray:
     """Two sequences as one: uint8 `[T, H, W, 3]` each, enlarged, with a white bar between; the shorter one holds its last frame."""
     length = max(len(left), len(right))
