@@ -16,6 +16,11 @@ APART = 20_000  # seeds between the tasks' recordings
 WEAK = (80, 160, 250, 400, 600)  # steps of the policies that training data is collected with
 BESIDE = {"close": [0.0, 0.0, 0.08], "open": [-0.12, 0.0, 0.0], "push": [0.0, 0.05, 0.0]}  # m: the right motion at the wrong place
 STARTS = 100
+GRADES = {  # steps of the cloning run at which a task's panel is taken from it, the last the whole run
+    "close": [0, 80, 160, 250, 300, 500, 650, 1400],
+    "open": [0, 1000, 1050, 1100, 1150, 1250, 1750, 3000],
+    "push": [0, 1250, 1500, 1750, 2000, 2400, 2600, 3000],
+}
 
 
 def run(config) -> None:
@@ -63,19 +68,18 @@ def policies(out: Path, task: str) -> None:
     _clone(out, task, "beside", steps=800, data=beside, seed=2)
 
 
-PANELS: dict[str, dict[str, str]] = {}  # by task: the name that a checkpoint ships under, and which it is
-GRADES = {  # steps of the checkpoints of a task's panel that are kept, the last the whole run
-    "close": [40, 80, 120, 160, 200, 250, 300, 400, 500, 650, 800, 1000, 1400],
-    "open": [500, 1000, 1250, 1500, 1750, 2000, 2200, 2400, 2600, 2800, 3000],
-    "push": [500, 1000, 1250, 1500, 1750, 2000, 2200, 2400, 2600, 2800, 3000],
-}
-
-
 def _clone(out: Path, task: str, name: str, data: Path | None = None, **options) -> None:
     """A cloning run of a task, kept below `out/policies` as `TASK-NAME`."""
     if not (out / "policies" / f"{task}-{name}" / "config.json").exists():
         where = {"data": str(data or out / "data"), "out": str(out / "policies"), "name": f"{task}-{name}", "task": f"table-{task}"}
         train_policy.run(TrainPolicyConfig(width=16, **where, **options))
+
+
+def panel(task: str) -> dict[str, str]:
+    """The checkpoints of a task that ship, by name: how far their run had come, and who aims beside."""
+    *grades, steps = GRADES[task]
+    named = {f"{round(100 * grade / steps)}pct" if grade else "begin": f"panel-{grade}" for grade in grades}
+    return named | {"converged": "panel", "beside": "beside"}
 
 
 def judge(out: Path, task: str) -> None:
@@ -99,6 +103,6 @@ def install(out: Path) -> None:
     put("world_model/self-context", "world_models", "table")
     for task in TASKS:
         put(f"judges/table-{task}", "verifiers", f"table-{task}")
-        for name, source in PANELS[task].items():
+        for name, source in panel(task).items():
             put(f"policies/{task}-{source}", "policies", f"{task}-{name}")
         shutil.copy(out / f"table-{task}.h5", weights / "tasks" / f"table-{task}.h5")

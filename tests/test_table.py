@@ -18,7 +18,7 @@ from worldsim.errors import InvalidInput, UnknownName
 from worldsim.experiments.labelled_clips import Source
 from worldsim.experiments.recorded_worlds import recorded_world
 from worldsim.experiments.recordings import episodes_of, read_split
-from worldsim.experiments.reproduce_table import BESIDE
+from worldsim.experiments.reproduce_table import BESIDE, GRADES, panel
 from worldsim.experiments.schema import CollectConfig
 from worldsim.load import load_policy, load_truth, load_verifier
 from worldsim.types import Trajectory
@@ -46,6 +46,13 @@ def test_experts_do_their_tasks_from_every_start(physics):
 def test_who_aims_beside_seldom_succeeds(physics):
     plan = Plan(tuple(BESIDE[physics.task]))
     assert sum(played(physics, task_start(seed, physics.task), plan).success for seed in range(12)) <= 3
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_grade_of_a_panel_has_a_name_of_its_own(task):
+    named = panel(task)
+    assert len(named) == len(set(named.values())) == len(GRADES[task]) + 1 >= 8
+    assert (named["begin"], named["converged"]) == ("panel-0", "panel")
 
 
 def test_who_stops_short_does_not_succeed(physics):
