@@ -86,8 +86,9 @@ def judge(out: Path, task: str) -> None:
     """The judge of a task. The camera stands still: no shifts."""
     folder = out / "judges" / f"table-{task}"
     if not (folder / "config.json").exists():
-        options = {"every": 2, "shift": 0, "channels": 16, "steps": 1500}
-        train_verifier.run(TrainVerifierConfig(data=str(out / "data"), task=f"table-{task}", out=str(folder), **options))
+        finer = {"channels": 24, "steps": 3000} if task == "push" else {"channels": 16, "steps": 1500}  # a block moves few pixels
+        where = {"data": str(out / "data"), "task": f"table-{task}", "out": str(folder)}
+        train_verifier.run(TrainVerifierConfig(every=2, shift=0, **finer, **where))
 
 
 def install(out: Path) -> None:
