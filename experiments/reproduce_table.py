@@ -55,7 +55,7 @@ def world_model(out: Path, config) -> None:
         train.run(TrainConfig(stage="autoencoder", steps=3000, learning_rate=6e-4, **folder, **engine))
     if not (out / "world_model" / "self-context" / "config.json").exists():
         coder = str(out / "world_model" / "autoencoder")
-        train.run(TrainConfig(stage="self-context", autoencoder=coder, steps=4000, batch=config.batch or 12, **folder, **engine))
+        train.run(TrainConfig(stage="self-context", autoencoder=coder, steps=1422, batch=config.batch or 12, **folder, **engine))
 
 
 def policies(out: Path, task: str) -> None:
