@@ -11,7 +11,7 @@ from worldsim.experiments.evaluate_suite import chosen
 from worldsim.experiments.recorded_worlds import recorded_world
 from worldsim.experiments.schema import EvaluateConfig
 from worldsim.experiments.setting import chosen_verifier, policy_specs
-from worldsim.load import shipped_panel
+from worldsim.load import load_truth, shipped_panel
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_the_suite_is_what_ships():
 @pytest.mark.parametrize("task", TASKS)
 def test_a_first_step_is_near_the_truth(task, model):
     starts, actions = worldsim.load_task(f"table:{task}").starts[:4], np.full((4, 3), 0.8, np.float32)
-    truth = worldsim.load_truth(f"table:{task}")
+    truth = load_truth(f"table:{task}")
     before = truth.reset(starts)
     after, _ = truth.step(actions)
     truth.close()
@@ -63,7 +63,7 @@ def test_a_first_step_is_near_the_truth(task, model):
 @pytest.mark.parametrize("task", TASKS)
 def test_a_judge_agrees_with_the_true_state(task):
     """Episodes of seeds that nothing was trained on: the verdict on the last frames is nearly always the state's."""
-    truth, world, episodes = worldsim.load_truth(f"table:{task}"), recorded_world(f"table:{task}"), []
+    truth, world, episodes = load_truth(f"table:{task}"), recorded_world(f"table:{task}"), []
     for index in range(500, 520):
         rng = np.random.default_rng(index)
         name, behaviour = world.choose_behaviour("default", rng)
