@@ -6,11 +6,11 @@ Each step is another command and resumes where it was stopped. The world model b
 import shutil
 from pathlib import Path
 
+from worldsim.envs.table.physics import TASKS
 from worldsim.experiments import collect, train, train_policy, train_verifier
 from worldsim.experiments.reproduce import starts
 from worldsim.experiments.schema import CollectConfig, TrainConfig, TrainPolicyConfig, TrainVerifierConfig
 
-TASKS = ("close", "open", "push")
 EPISODES = 1000  # of each task; as many more come from weak policies as a quarter of them
 APART = 20_000  # seeds between the tasks' recordings
 WEAK = (80, 160, 250, 400, 600)  # steps of the policies that training data is collected with

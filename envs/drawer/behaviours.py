@@ -37,7 +37,7 @@ def expert_action(state: State, offset: np.ndarray | None = None, speed: float =
     return toward(state, [aim[0], handle_y - 0.07, 0.23], speed)
 
 
-def _acting(act: Callable[[State], np.ndarray]) -> Behaviour:
+def acting(act: Callable[[State], np.ndarray]) -> Behaviour:
     """The behaviour that does the same thing for ever."""
     state = yield np.zeros(3)
     while True:
@@ -46,25 +46,25 @@ def _acting(act: Callable[[State], np.ndarray]) -> Behaviour:
 
 def expert(rng: np.random.Generator) -> Behaviour:
     """The expert at full speed."""
-    return _acting(expert_action)
+    return acting(expert_action)
 
 
 def slow(rng: np.random.Generator) -> Behaviour:
     """The expert at a fraction of its speed: many of these run out of time half-way."""
     speed = rng.uniform(0.2, 0.8)
-    return _acting(lambda state: expert_action(state, speed=speed))
+    return acting(lambda state: expert_action(state, speed=speed))
 
 
 def biased(rng: np.random.Generator) -> Behaviour:
     """The expert aiming beside the handle, so that it misses, clips an edge, slides off or pushes askew."""
     offset = rng.normal(0.0, [0.11, 0.02, 0.05])
-    return _acting(lambda state: expert_action(state, offset))
+    return acting(lambda state: expert_action(state, offset))
 
 
 def still(rng: np.random.Generator) -> Behaviour:
     """Nearly nothing: what rests must stay where it is."""
     drift = rng.normal(0.0, 0.15, 3) * (rng.random() < 0.5)
-    return _acting(lambda state: drift)
+    return acting(lambda state: drift)
 
 
 def random_walk(rng: np.random.Generator) -> Behaviour:

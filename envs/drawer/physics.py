@@ -43,11 +43,15 @@ def task_start(seed: int, beyond: float = 0.0) -> DrawerStart:
     rng = np.random.default_rng([seed, 1])
     hand = rng.uniform([-0.17, -0.31, 0.13], [0.13, -0.24, 0.24])
     cabinet, opening = rng.uniform(*CABINET_X), rng.uniform(0.11, 0.165)
-    if beyond:
-        low, high = CABINET_X
-        out = rng.uniform(0, beyond)
-        cabinet = low - out if cabinet < (low + high) / 2 else high + out
-    return DrawerStart(cabinet, opening, tuple(hand))
+    return DrawerStart(moved_out(cabinet, beyond, rng), opening, tuple(hand))
+
+
+def moved_out(cabinet: float, beyond: float, rng: np.random.Generator) -> float:
+    """The cabinet's place up to `beyond` metres outside its range, at the nearer side; where it is if that is 0, and nothing is drawn."""
+    if not beyond:
+        return cabinet
+    out, (low, high) = rng.uniform(0, beyond), CABINET_X
+    return low - out if cabinet < (low + high) / 2 else high + out
 
 
 def wide_start(seed: int) -> DrawerStart:

@@ -9,16 +9,14 @@ from functools import partial
 import numpy as np
 
 from worldsim.envs.behaviours import Behaviour, chosen
-from worldsim.envs.drawer.behaviours import random_walk, still, toward
+from worldsim.envs.drawer.behaviours import acting, random_walk, still, toward
 from worldsim.envs.table.experts import EXPERT, EXPERTS, MIDDLE, Plan
 from worldsim.envs.table.physics import TablePhysics
 
 
 def planned(task: str, plan: Plan) -> Behaviour:
     """The expert of a task with some plan, for ever."""
-    state = yield np.zeros(3)
-    while True:
-        state = yield EXPERTS[task](state, plan)
+    return acting(partial(EXPERTS[task], plan=plan))
 
 
 def expert(task: str, rng: np.random.Generator) -> Behaviour:

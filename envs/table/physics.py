@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worldsim.envs.drawer.physics import CABINET_X, CLOSED, OPENING, SAME, WORKSPACE, DrawerPhysics
+from worldsim.envs.drawer.physics import CABINET_X, CLOSED, OPENING, SAME, WORKSPACE, DrawerPhysics, moved_out
 from worldsim.envs.drawer.shift import Shift
 
 TASKS = ("close", "open", "push")
@@ -42,11 +42,8 @@ def task_start(seed: int, task: str, beyond: float = 0.0) -> TableStart:
     hand = rng.uniform([-0.17, -0.31, 0.13], [0.13, -0.24, 0.24])
     cabinet, opened, shut = rng.uniform(*CABINET_X), rng.uniform(0.11, 0.165), rng.uniform(0.0, 0.012)
     block, zone_x, aside = rng.uniform(*zip(BLOCK_X, BLOCK_Y, strict=True)), rng.uniform(*ZONE_X), rng.uniform(-0.012, 0.012)
-    if beyond:
-        out, (low, high) = rng.uniform(0, beyond), CABINET_X
-        cabinet = low - out if cabinet < (low + high) / 2 else high + out
     opening = opened if task == "close" else shut
-    return TableStart(cabinet, opening, tuple(hand), tuple(block), (zone_x, block[1] + aside))
+    return TableStart(moved_out(cabinet, beyond, rng), opening, tuple(hand), tuple(block), (zone_x, block[1] + aside))
 
 
 def wide_start(seed: int, task: str) -> TableStart:
