@@ -43,7 +43,7 @@ $(DEMO_READY): | $(VENV)/bin/python
 	touch $@
 
 $(TEST_READY): | $(VENV)/bin/python
-	$(INSTALL) -e ".[mujoco,rl,gym,rlds,lerobot-data,remote,vid2world,vlm,web,posttrain,ray,test]"
+	$(INSTALL) -e ".[mujoco,rl,gym,robotics,rlds,lerobot-data,remote,vid2world,vlm,web,posttrain,ray,test]"
 	touch $(DEMO_READY) $@
 
 # The true world is rendered off-screen. Linux needs a library for that, which pip cannot bring.

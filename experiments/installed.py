@@ -18,6 +18,7 @@ NEEDED_EXTRAS = ("mujoco",)  # the demo's true world
 USES = {
     "rl": "worldsim train-policy algorithm=ppo",
     "gym": "Gymnasium's classic and MuJoCo environments as true worlds",
+    "robotics": "gymnasium-robotics' arms as true worlds, and worldsim evaluate suite=fetch",
     "ray": "worldsim evaluate executor=ray",
     "vid2world": "the authors' checkpoints",
     "rlds": "RLDS recordings and RT-1 policies",

@@ -4,6 +4,7 @@ Each step is another command and resumes where it was stopped. Runs on the CPU i
 """
 
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,8 @@ EPISODES = 4500
 
 def run(config) -> None:
     """Make everything below `config.out` and, with `install`, put it where worldsim ships it."""
-    if config.world == "table":
-        from worldsim.experiments.reproduce_table import run as reproduce_table
-
-        return reproduce_table(config)
+    if config.world != "drawer":
+        return import_module(f"worldsim.experiments.reproduce_{config.world}").run(config)
     out = Path(config.out)
     record(out / "data", out / "collectors", config.episodes or EPISODES, config.seed)
     policies(out)

@@ -42,7 +42,7 @@ def record(out: Path, task: str, seed: int, episodes: int) -> None:
     data = {"out": str(out / "data"), "truth": f"table:{task}"}
     collect.run(CollectConfig(episodes=max(2, episodes * 6 // 100), split="validation", seed=seed, **data))
     collect.run(CollectConfig(episodes=episodes, seed=seed, **data))
-    _clone(out, task, "weak", steps=1000, save_at=list(WEAK), seed=11)
+    clone(out, f"{task}-weak", out / "data", f"table-{task}", steps=1000, save_at=list(WEAK), seed=11)
     weak = [str(out / "policies" / f"{task}-weak-{steps}") for steps in WEAK] + [str(out / "policies" / f"{task}-weak")]
     collect.run(CollectConfig(episodes=episodes // 4, seed=100_000 + seed, policies=weak, **data))
 
@@ -61,18 +61,17 @@ def world_model(out: Path, config) -> None:
 def policies(out: Path, task: str) -> None:
     """Two cloning runs of a task: one of its expert, which the panel's grades are taken from, and one of who aims beside."""
     *grades, steps = GRADES[task]
-    _clone(out, task, "panel", steps=steps, save_at=grades, seed=1)
+    clone(out, f"{task}-panel", out / "data", f"table-{task}", steps=steps, save_at=grades, seed=1)
     beside = out / "beside"
     options = {"truth": f"table:{task}", "expert": {"name": "table-scripted", "id": task, "offset": BESIDE[task]}}
     collect.run(CollectConfig(out=str(beside), episodes=150, seed=200_000 + APART * TASKS.index(task), **options))
-    _clone(out, task, "beside", steps=800, data=beside, seed=2)
+    clone(out, f"{task}-beside", beside, f"table-{task}", steps=800, seed=2)
 
 
-def _clone(out: Path, task: str, name: str, data: Path | None = None, **options) -> None:
-    """A cloning run of a task, kept below `out/policies` as `TASK-NAME`."""
-    if not (out / "policies" / f"{task}-{name}" / "config.json").exists():
-        where = {"data": str(data or out / "data"), "out": str(out / "policies"), "name": f"{task}-{name}", "task": f"table-{task}"}
-        train_policy.run(TrainPolicyConfig(width=16, **where, **options))
+def clone(out: Path, name: str, data: Path, task: str, **options) -> None:
+    """A cloning run, kept below `out/policies`, unless it is there already."""
+    if not (out / "policies" / name / "config.json").exists():
+        train_policy.run(TrainPolicyConfig(data=str(data), out=str(out / "policies"), name=name, task=task, **{"width": 16} | options))
 
 
 def panel(task: str) -> dict[str, str]:

@@ -27,13 +27,12 @@ from worldsim.experiments.schema_making import (
     AblateConfig,
     CollectConfig,
     ImportConfig,
-    PosttrainConfig,
     ReproduceConfig,
-    TrainConfig,
     TrainPolicyConfig,
     TrainVerifierConfig,
     WeightsConfig,
 )
+from worldsim.experiments.schema_training import PosttrainConfig, TrainConfig
 from worldsim.experiments.schema_trust import TrustConfig
 
 __all__ = [

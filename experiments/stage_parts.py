@@ -1,6 +1,6 @@
 """What a stage begins with and leaves behind: a network, its autoencoder and what the actions mean, as checkpoint folders."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -189,23 +189,40 @@ def _continued(config: TrainConfig, checkpoint: Any, frame_size: tuple[int, int]
 
     facts = checkpoint.config
     size = (facts["spec"]["height"], facts["spec"]["width"])
-    if size != frame_size or facts["spec"]["action"]["names"] != list(action.names):
+    others = facts["spec"]["action"]["names"] != list(action.names) and not config.fresh_actions
+    if size != frame_size or others:
         names = ", ".join(facts["spec"]["action"]["names"])
         raise InvalidInput(
             f"{checkpoint.folder} was trained on {size[0]} x {size[1]} frames and actions {names}; "
-            f"the data have {frame_size[0]} x {frame_size[1]} and {', '.join(action.names)}"
+            f"the data have {frame_size[0]} x {frame_size[1]} and {', '.join(action.names)}" + "; type fresh_actions=true" * others
         )
     for key in ("prediction", "schedule"):
         if getattr(config, key) not in (None, facts["sampler"][key]):
             raise InvalidInput(
                 f"{checkpoint.folder} was trained with {key}={facts['sampler'][key]}, not {getattr(config, key)}; leave {key}= out"
             )
-    network = checkpoint.fill("network", build_network(facts)).to(config.device)
+    if config.fresh_actions:
+        network = _with_fresh_actions(checkpoint, action.size).to(config.device)
+    else:
+        network, action = checkpoint.fill("network", build_network(facts)).to(config.device), ActionSpec(**facts["spec"]["action"])
     kept = _given_autoencoder(config) if config.autoencoder else checkpoint.fill("autoencoder", build_autoencoder(facts))
     autoencoder = kept.to(config.device).eval()
-    action = ActionSpec(**facts["spec"]["action"])
     sampler = dict(facts["sampler"])
     return Parts(network, autoencoder, action, frame_size, sampler["prediction"], sampler["schedule"], sampler, checkpoint.sha256)
+
+
+def _with_fresh_actions(checkpoint: Any, size: int) -> Any:
+    """The network of a checkpoint for actions of `size` numbers: its encoder of them is new and says nothing yet, as if all were hidden."""
+    import torch
+
+    from worldsim.models.networks import build_network
+
+    facts = checkpoint.config
+    network = build_network(facts | {"network": facts["network"] | {"action_size": size}})
+    torch.nn.init.zeros_(network.action_mlp.layers[-1].weight)
+    torch.nn.init.zeros_(network.action_mlp.layers[-1].bias)
+    untrained = {f"action_mlp.{name}": tensor for name, tensor in network.action_mlp.state_dict().items()}
+    return replace(checkpoint, tensors=checkpoint.tensors | {"network": checkpoint.tensors["network"] | untrained}).fill("network", network)
 
 
 def _autoencoder_at(folder: Path) -> Any:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from worldsim.data.windows import focus_of
-from worldsim.errors import InvalidInput
+from worldsim.errors import InvalidInput, UnknownName
 from worldsim.experiments.model_presets import ModelPreset, model_preset
 from worldsim.experiments.recordings import action_spec, read_split, recordings_folder
 from worldsim.experiments.schema import TrainConfig, recipe
 from worldsim.experiments.setting import use_torch
 from worldsim.experiments.stage_parts import Parts, camera_before, distillation, first_autoencoder, parts_before, save_stage, with_encoder
 from worldsim.experiments.train_heads import heads_objective
+from worldsim.registry import did_you_mean
 
 
 def run(config: TrainConfig) -> None:
@@ -115,7 +116,8 @@ def _objective(config: TrainConfig, preset: ModelPreset, numbers: Any, parts: Pa
     from worldsim.training.stages import VideoOptions
 
     clip = min(numbers.clip, min(len(trajectory.frames) for trajectory in trajectories))
-    clips = encode_trajectories(parts.autoencoder, trajectories, parts.action, clip, focus=focus_of(trajectories), keep=Path(config.out))
+    drawn = {"focus": _focus(config, trajectories), "keep": Path(config.out)}
+    clips = encode_trajectories(parts.autoencoder, trajectories, parts.action, clip, **drawn)
     options = VideoOptions(
         batch=numbers.batch,
         dropout=preset.action_dropout,
@@ -128,6 +130,19 @@ def _objective(config: TrainConfig, preset: ModelPreset, numbers: Any, parts: Pa
     if config.compile:
         objective.compile()
     return objective
+
+
+def _focus(config: TrainConfig, trajectories: list) -> tuple[str, ...]:
+    """The states around whose changes more clips are drawn.
+
+    Raises:
+        UnknownName: not all recordings hold one that was named.
+    """
+    known = set.intersection(*(set(trajectory.states) for trajectory in trajectories))
+    for name in config.focus:
+        if name not in known:
+            raise UnknownName(f'the recordings hold no state "{name}"; {did_you_mean(name, known)}')
+    return tuple(config.focus) or focus_of(trajectories)
 
 
 def _objective_class(config: TrainConfig, parts: Parts, trajectories: list) -> Callable[..., Any]:
@@ -168,7 +183,7 @@ def _loop(config: TrainConfig, preset: ModelPreset, numbers: Any, objective: Any
         | own
         | {name: getattr(preset, name) for name in ("prediction", "schedule", "objective", "action_dropout", "image_dropout", "clip")}
         | {"batch": numbers.batch}
-        | {name: getattr(config, name) for name in ("camera", "encoder") if getattr(config, name)},
+        | {name: getattr(config, name) for name in ("camera", "encoder", "focus", "fresh_actions") if getattr(config, name)},
     )
     shown = {"desc": f"train {config.stage}", "unit": "step", "mininterval": 1.0, "disable": not is_main_process()}
     with tqdm(total=None if config.seconds else numbers.steps, **shown) as bar:

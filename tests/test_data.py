@@ -177,7 +177,7 @@ def test_seeds_outside_every_split_are_refused():
         seed_of("trian", 0)
 
 
-def windows(openings, length: int = 4, focus: str | None = "opening"):
+def windows(openings, length: int = 4, focus: tuple[str, ...] = ("opening",)):
     """Windows over episodes with these openings."""
     episodes = []
     for opening in openings:
@@ -213,7 +213,7 @@ def test_clips_at_moving_rows_are_drawn_more_often():
         rows = windows.draw(4000, torch.Generator().manual_seed(0))
         return ((rows >= 141) & (rows <= 150)).any(axis=1).mean()
 
-    assert share(windows([still, moving], focus=None)) < 0.1
+    assert share(windows([still, moving], focus=())) < 0.1
     assert 0.45 < share(source) < 0.75
 
 
@@ -225,9 +225,22 @@ def test_half_way_resting_rows_are_drawn_too():
     assert ((rows >= 6) & (rows < 26)).any(axis=1).mean() > 0.4
 
 
+def test_any_of_several_states_counts_and_a_place_has_no_midway():
+    """A block at a place `[T, 2]` moves in the first episode, the drawer in the second, where it then rests half-way."""
+    still, place = np.zeros(9), np.ones((9, 2))
+    pushed, opened = place * [1, 2], np.array([0, 0, 0.5, 0.5, 0.5, 1, 1, 1, 1])
+    pushed[4:, 1] = 3
+    states = [{"opening": still, "block": pushed}, {"opening": opened, "block": place}]
+    recorded = [Trajectory("t", np.zeros((9, 2, 2, 3), np.uint8), np.zeros((8, 1), np.float32), states=each) for each in states]
+    source = windows_over(recorded, 3, ("opening", "block"))
+    assert source.moving.tolist() == [4, 9 + 2, 9 + 5]
+    assert source.resting.tolist() == [9 + 3, 9 + 4]
+    assert windows_over(recorded, 3, ("block",)).moving.tolist() == [4]
+
+
 def test_a_state_that_not_all_episodes_have_is_no_focus():
     known, unknown = episode(), Trajectory("t", np.zeros((5, 2, 2, 3), np.uint8), np.zeros((4, 1), np.float32))
-    source = windows_over([known, unknown], 3, "opening")
+    source = windows_over([known, unknown], 3, ("opening",))
     assert (len(source.moving), len(source.resting)) == (0, 0)
 
 

@@ -167,9 +167,9 @@ def test_the_state_judge_asks_what_is_wanting_unless_told_otherwise():
 
 
 def test_clips_are_drawn_where_anything_moves():
-    assert focus_of([ended("table-push", moved=1, opening=1)]) == "moved"
-    assert focus_of([ended("table-push", moved=1, opening=1), ended("drawer", opening=1)]) == "opening"
-    assert focus_of([ended("bridge", gripper=1)]) is None
+    assert focus_of([ended("table-push", block=1, opening=1)]) == ("opening", "block")
+    assert focus_of([ended("table-push", block=1, opening=1), ended("drawer", opening=1)]) == ("opening",)
+    assert focus_of([ended("bridge", gripper=1)]) == ()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import diffusers
@@ -17,6 +17,7 @@ import tiny
 import torch
 
 import worldsim
+from worldsim.data.files import write_json
 from worldsim.data.trajectory_file import write_trajectory
 from worldsim.errors import InvalidInput
 from worldsim.experiments import cli
@@ -24,6 +25,7 @@ from worldsim.experiments.model_presets import ModelPreset, model_preset
 from worldsim.experiments.presets import preset_names
 from worldsim.models.networks import build_network
 from worldsim.models.vid2world import Vid2WorldConfig
+from worldsim.types import Trajectory
 
 pytestmark = pytest.mark.slow  # as a file
 
@@ -279,6 +281,52 @@ def test_an_encoder_is_added_to_a_network_that_exists_and_kept(tmp_path, data, c
     assert "encoder" in config_of(tmp_path / "some" / "self-context")["network"]
     wrong = refused(capsys, *common[:-1], "encoder=nowhere", f"out={tmp_path / 'c'}")
     assert "trunk=nowhere is no folder of a transformers model" in wrong
+
+
+def test_a_world_of_other_actions_is_gone_on_with_by_name_only(tmp_path, capsys):
+    """All weights but those of its encoder of actions are kept, and that says nothing yet: as if the actions were hidden."""
+    folder = tiny.world_model(tmp_path / "before")
+    recorded(tmp_path / "data", actions=5)
+    base = ("train", "stage=posttrain", "world_model=tiny", f"data={tmp_path / 'data'}", f"init={folder}")
+    assert refused(capsys, *base, f"out={tmp_path / 'a'}").endswith("type fresh_actions=true")
+    command(*base, f"out={tmp_path / 'none'}", "fresh_actions=true", "steps=0")
+    made = config_of(tmp_path / "none" / "posttrain")
+    assert made["network"]["action_size"] == len(made["spec"]["action"]["names"]) == 5
+    networks = [worldsim.load_world_model(path).network for path in (folder, tmp_path / "none" / "posttrain")]
+    old, new = (network.state_dict() for network in networks)
+    assert [name for name in old if not torch.equal(old[name], new[name])] == [name for name in old if name.startswith("action_mlp")]
+    noisy, levels = torch.randn(2, 1, 4, *networks[0].latent_shape), torch.rand(2, 1, 4)
+    with torch.no_grad():
+        hidden = networks[0](noisy, levels, torch.randn(2, 4, 3), torch.zeros(2, 1, 4))
+        told = networks[1](noisy, levels, torch.randn(2, 4, 5), torch.ones(2, 1, 4))
+    assert torch.equal(hidden, told)
+    command(*base, f"out={tmp_path / 'some'}", "fresh_actions=true", "steps=2", "batch=2", "clip=4")
+    again = ("train", "stage=self-context", "world_model=tiny", f"data={tmp_path / 'data'}", f"out={tmp_path / 'some'}")
+    command(*again, "steps=1", "batch=2")
+
+
+def recorded(folder: Path, actions: int) -> None:
+    """Random episodes in which an `angle` changes once."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "validation"):
+        for seed in range(2):
+            frames, known = rng.integers(0, 256, (9, 16, 16, 3), dtype=np.uint8), {"angle": (np.arange(9) > 6).astype(float)}
+            acted = rng.uniform(-1, 1, (8, actions)).astype(np.float32)
+            played = Trajectory("tiny", frames, acted, seed, states=known, metadata={"fps": 10.0})
+            write_trajectory(folder / split / f"{seed:07d}.h5", played)
+    meaning = replace(tiny.ACTION, names=tuple("abcde"[:actions]), low=(-1.0,) * actions, high=(1.0,) * actions)
+    write_json(folder / "summary.json", {"action": asdict(meaning)})
+
+
+def test_clips_are_drawn_around_a_state_that_is_named(tmp_path, capsys):
+    recorded(tmp_path / "data", actions=3)
+    base = ("train", "stage=posttrain", "world_model=tiny", f"data={tmp_path / 'data'}", "fresh_actions=true")
+    base += (f"init={tiny.world_model(tmp_path / 'before')}",)
+    assert 'hold no state "angel"; did you mean "angle"?' in refused(capsys, *base, f"out={tmp_path / 'a'}", "focus=[angel]")
+    few = ("steps=2", "batch=2", "clip=4")
+    command(*base, f"out={tmp_path / 'even'}", *few)
+    command(*base, f"out={tmp_path / 'around'}", "focus=[angle]", *few)
+    assert curve(tmp_path / "even" / "posttrain") != curve(tmp_path / "around" / "posttrain")
 
 
 def test_heads_are_learned_from_recordings_that_know_depth(tmp_path, capsys):

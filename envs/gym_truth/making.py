@@ -13,6 +13,7 @@ from gymnasium.error import DependencyNotInstalled, Error
 from worldsim.envs.drawer.rendering import choose_gl
 from worldsim.envs.gym_truth.failing import failed, kind_and_line, lacking, named_failures, one_line
 from worldsim.envs.gym_truth.options import GymOptions
+from worldsim.envs.gym_truth.robotics import mend_robotics
 from worldsim.errors import InvalidInput, MissingDependency, UnknownName, WorldsimError, show_traceback
 from worldsim.registry import did_you_mean
 
@@ -27,6 +28,7 @@ def make_environment(options: GymOptions) -> gymnasium.Env:
     """
     _off_screen()
     spec = _spec(options)
+    mend_robotics()
     try:
         creator = spec.entry_point if callable(spec.entry_point) else load_env_creator(spec.entry_point)
         modes = getattr(creator, "metadata", {}).get("render_modes", ["rgb_array"])  # a function has none, and is tried

@@ -15,7 +15,7 @@ from worldsim.models.video_unet import VideoUNetConfig
 from worldsim.training.latents import LatentClips, encode_frames, encode_trajectories
 from worldsim.types import ActionSpec, WorldSpec
 
-FOCUS = "opening"  # clips are drawn more often around its movement, on both sides
+FOCUS = ("opening",)  # clips are drawn more often around its movement, on both sides
 
 
 def shipped_autoencoder() -> Autoencoder:

@@ -11,7 +11,7 @@ from worldsim.experiments.schema import PosttrainConfig
 from worldsim.types import Trajectory
 
 BALL = 6  # the ball's number in the segmentation of the drop world
-FOCUS = "miss"  # the state that says that the ball moves sideways
+FOCUS = ("miss",)  # the state that says that the ball moves sideways
 
 
 @dataclass(frozen=True)

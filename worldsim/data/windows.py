@@ -9,7 +9,7 @@ import torch
 from worldsim.errors import InvalidInput
 from worldsim.types import Trajectory
 
-MATTERS = ("moved", "opening")  # states whose movement matters, of our own worlds: all that a hand can move, the drawer
+MATTERS = ("opening", "block")  # states of our own worlds whose movement matters: what a hand can move
 MOVING, RESTING = 0.45, 0.20  # shares of clips drawn at a moving and at a half-way resting thing; the rest is uniform
 
 
@@ -54,26 +54,34 @@ class Windows:
         return int(rng.integers(self.first[-1] + self.frames[-1]))
 
 
-def focus_of(trajectories: Sequence[Trajectory]) -> str | None:
-    """The first of `MATTERS` that all episodes have recorded; None where there is none."""
-    return next((name for name in MATTERS if all(name in each.states for each in trajectories)), None)
+def focus_of(trajectories: Sequence[Trajectory]) -> tuple[str, ...]:
+    """Those of `MATTERS` that all episodes have recorded."""
+    return tuple(name for name in MATTERS if all(name in each.states for each in trajectories))
 
 
-def windows_over(trajectories: Sequence[Trajectory], length: int, focus: str | None = None) -> Windows:
-    """Windows over `trajectories` in this order; `focus` names the state whose movement matters most (None or absent: clips are equal)."""
+def windows_over(trajectories: Sequence[Trajectory], length: int, focus: Sequence[str] = ()) -> Windows:
+    """Windows over `trajectories` in this order. `focus` names states, numbers or rows of them: clips are drawn more often around their
+    changes, and where such a number rests midway. One that an episode has not recorded does not count; without any, clips are equal.
+    """
     frames = np.array([len(trajectory.frames) for trajectory in trajectories])
     first = np.concatenate([[0], np.cumsum(frames)[:-1]])
-    moving, resting = [], []
-    if focus is not None and all(focus in trajectory.states for trajectory in trajectories):
-        values = [trajectory.states[focus] for trajectory in trajectories]
-        low, high = min(v.min() for v in values), max(v.max() for v in values)
-        for begin, value in zip(first, values, strict=True):
-            change = np.abs(np.diff(value, prepend=value[0])) > 0.005 * (high - low)
-            midway = (value > low + 0.06 * (high - low)) & (value < low + 0.7 * (high - low))
-            moving.append(begin + np.flatnonzero(change))
-            resting.append(begin + np.flatnonzero(midway & ~change))
-    return Windows(first, frames, _rows(moving), _rows(resting), length)
+    moves, rests = np.zeros((2, frames.sum()), dtype=bool)
+    for name in focus:
+        if all(name in trajectory.states for trajectory in trajectories):
+            values = np.concatenate([trajectory.states[name] for trajectory in trajectories])  # [F] or [F, N]
+            changes, midway = _changing_and_midway(values, first)
+            moves |= changes
+            rests |= midway
+    return Windows(first, frames, np.flatnonzero(moves), np.flatnonzero(rests & ~moves), length)
 
 
-def _rows(parts: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, dtype=np.int64)
+def _changing_and_midway(values: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of values `[F, ...]`, bool `[F]` each: where they differ from the row before, unless the row is one of `first`; and where a number is
+    between its ends. A row of numbers, such as a place, has none.
+    """
+    low, high = values.min(axis=0), values.max(axis=0)
+    changes = np.abs(np.diff(values, axis=0, prepend=values[:1])) > 0.005 * (high - low)
+    changes[first] = False
+    if values.ndim > 1:
+        return changes.any(axis=1), np.zeros(len(values), dtype=bool)
+    return changes, (values > low + 0.06 * (high - low)) & (values < low + 0.7 * (high - low))

@@ -65,8 +65,8 @@ class Candidates:
         return Trajectory(own.task_id, np.concatenate([own.real[row, : self.given], frames]), own.actions[row], states=states)
 
 
-def draw_contexts(recorded: Sequence[Trajectory], count: int, length: int, seed: int, focus: str | None = None) -> Contexts:
-    """Windows of `length` frames of the recordings, more often where the state `focus` moves.
+def draw_contexts(recorded: Sequence[Trajectory], count: int, length: int, seed: int, focus: Sequence[str] = ()) -> Contexts:
+    """Windows of `length` frames of the recordings, more often where the states `focus` move.
 
     Raises:
         InvalidInput: an episode shorter than that.

@@ -44,7 +44,7 @@ def encode_trajectories(
     spec: ActionSpec,
     length: int,
     *,
-    focus: str | None = None,
+    focus: Sequence[str] = (),
     keep: Path | None = None,
 ) -> LatentClips:
     """Encode every frame once; `keep` is a folder that remembers the result by what it was made from."""
