@@ -78,11 +78,11 @@ def _table(config: Any) -> RecordedWorld:
     from worldsim.envs.table.behaviours import choose_behaviour
     from worldsim.envs.table.experts import EXPERTS
     from worldsim.envs.table.physics import nudged, wide_start
-    from worldsim.envs.table.truth import HORIZON, INSTRUCTIONS
+    from worldsim.envs.table.truth import horizon_of, instruction_of
 
     task = config.id
     name, start, act = f"table-{task}", partial(wide_start, task=task), partial(choose_behaviour, task)
-    return RecordedWorld(name, INSTRUCTIONS[task], HORIZON, start, act, _seeing(EXPERTS[task]), (1.0, 1.0, 1.0), {}, nudged)
+    return RecordedWorld(name, instruction_of(task), horizon_of(task), start, act, _seeing(EXPERTS[task]), (1.0, 1.0, 1.0), {}, nudged)
 
 
 def _gym(config: Any) -> RecordedWorld:

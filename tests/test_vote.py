@@ -66,9 +66,12 @@ def verdict_of(*scores, **options):
         ((None, None), "majority", None),
         ((0.5,), "majority", 1.0),
         ((0.5,), "mean", None),
+        ((0.9, 0.7), "all", 0.7),
+        ((0.9, 0.9, 0.2), "all", 0.2),
+        ((1.0, None), "all", None),
     ],
 )
-def test_the_score_is_the_share_or_the_mean_and_a_tie_is_no_answer(says, scores, rule, expected):
+def test_the_score_is_the_share_the_mean_or_the_least_and_a_tie_is_no_answer(says, scores, rule, expected):
     verdict = verdict_of(*scores, rule=rule)
     assert verdict.score == (None if expected is None else pytest.approx(expected))
     assert verdict.details["could_not_tell"] == scores.count(None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from worldsim.registry import VERIFIERS
 from worldsim.types import Trajectory, Verdict
 
-RULES = {task: ("miss", 0.0) for task in ("drop", "table-close", "table-open", "table-push")}  # the state that tells, and its limit
+RULES = {task: ("miss", 0.0) for task in ("drop", "table-close", "table-open", "table-push", "table-close-push")}  # the state that tells
 SAID = "success"  # the state by which a world says itself whether its task is done
 
 

@@ -1,4 +1,4 @@
-"""Several judges as one: the majority, or the mean of their scores. What each said is kept, so that disagreement stays visible."""
+"""Several judges as one: the majority, the mean of their scores, or all. What each said is kept, so that disagreement stays visible."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,15 +10,15 @@ from worldsim.load import load_verifier, part_facts, part_name
 from worldsim.registry import VERIFIERS, did_you_mean
 from worldsim.types import Trajectory, Verdict, Verifier
 
-RULES = ("majority", "mean")
+RULES = ("majority", "mean", "all")
 TIE = 0.5
 
 
 class Vote:
     """Asks every member about every trajectory. A member that could not tell has no vote, and is counted.
 
-    By majority the score is the share of "success" among the votes, by mean the mean of their scores. Fewer votes than `quorum`, or a
-    score of exactly one half, is "could not tell".
+    By majority the score is the share of "success" among the votes, by mean the mean of their scores, by all the least of them: for judges
+    of different things, all of which are asked for. Fewer votes than `quorum`, or a score of exactly one half, is "could not tell".
     """
 
     def __init__(self, members: dict[str, Verifier], rule: str, quorum: int) -> None:
@@ -43,7 +43,7 @@ class Vote:
         if len(votes) < self._quorum:
             return Verdict(None, f"{len(votes)} of {len(said)} could tell, expected at least {self._quorum}", details)
         scores = [float(verdict.success) if self._rule == "majority" else verdict.score for verdict in votes]
-        score = sum(scores) / len(scores)
+        score = min(scores) if self._rule == "all" else sum(scores) / len(scores)
         won = sum(verdict.success for verdict in votes)
         counts = f"{won} of {len(votes)} say success" + (f", {len(said) - len(votes)} could not tell" if len(votes) < len(said) else "")
         return Verdict(None, f"a tie: {counts}", details) if score == TIE else Verdict(score, counts, details)
@@ -56,12 +56,12 @@ class VoteConfig:
 
     Attributes:
         of: the members, each a name, path or mapping.
-        rule: "majority", or "mean" of their scores.
-        quorum: the fewest that must be able to tell; None is more than half.
+        rule: "majority", "mean" of their scores, or "all" of them.
+        quorum: the fewest that must be able to tell; None is more than half, or all where all are asked for.
 
     Raises:
         InvalidInput: no list of members, two of one name, or a quorum that they cannot reach.
-        UnknownName: another rule than majority and mean.
+        UnknownName: another rule than those.
     """
 
     of: list[Any] = field(default_factory=list)
@@ -82,7 +82,8 @@ class VoteConfig:
     @property
     def votes_needed(self) -> int:
         """The fewest members that must be able to tell."""
-        return len(self.of) // 2 + 1 if self.quorum is None else self.quorum
+        fewest = len(self.of) if self.rule == "all" else len(self.of) // 2 + 1
+        return fewest if self.quorum is None else self.quorum
 
     def facts(self) -> dict[str, Any]:
         """What the vote depends on beside its options: what each member depends on."""

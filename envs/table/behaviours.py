@@ -11,7 +11,7 @@ import numpy as np
 from worldsim.envs.behaviours import Behaviour, chosen
 from worldsim.envs.drawer.behaviours import acting, random_walk, still, toward
 from worldsim.envs.table.experts import EXPERT, EXPERTS, MIDDLE, Plan
-from worldsim.envs.table.physics import TablePhysics
+from worldsim.envs.table.physics import TASKS, TablePhysics
 
 
 def planned(task: str, plan: Plan) -> Behaviour:
@@ -79,7 +79,7 @@ def switching(task: str, rng: np.random.Generator) -> Behaviour:
 
 def other_task(task: str, rng: np.random.Generator) -> Behaviour:
     """The expert of another task."""
-    return planned(str(rng.choice([other for other in EXPERTS if other != task])), EXPERT)
+    return planned(str(rng.choice([other for other in TASKS if other != task])), EXPERT)
 
 
 def _of_no_task(make: Callable[[np.random.Generator], Behaviour]) -> Callable[[str, np.random.Generator], Behaviour]:

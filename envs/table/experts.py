@@ -8,6 +8,7 @@ import numpy as np
 from worldsim.envs.behaviours import State
 from worldsim.envs.drawer.behaviours import expert_action as close_action
 from worldsim.envs.drawer.behaviours import toward
+from worldsim.envs.drawer.physics import CLOSED
 from worldsim.envs.table.physics import BLOCK, GAP_Y, HANDLE_Y, LOW
 
 HOOK_Z, OVER_Z = 0.105, 0.185  # heights of the hand while it pulls, and while it comes over the handle
@@ -74,9 +75,19 @@ def push(state: State, plan: Plan = EXPERT) -> np.ndarray:
     return toward(state, [behind, across, 0.105], plan.speed)
 
 
-EXPERTS: dict[str, Callable[..., np.ndarray]] = {"close": close, "open": open_, "push": push}
+def close_push(state: State, plan: Plan = EXPERT) -> np.ndarray:
+    """Close the drawer, then push the block into the zone."""
+    return EXPERTS[_turn(state)](state, plan)
+
+
+def _turn(state: State) -> str:
+    return "close" if state["opening"] > CLOSED / 2 else "push"
+
+
+EXPERTS: dict[str, Callable[..., np.ndarray]] = {"close": close, "open": open_, "push": push, "close-push": close_push}
 MIDDLE = {  # what a wandering hand comes near to
     "close": lambda state: np.array([float(state["cabinet_x"]), HANDLE_Y - float(state["opening"]), HOOK_Z]),
     "open": lambda state: np.array([float(state["cabinet_x"]), GAP_Y - float(state["opening"]), HOOK_Z]),
     "push": lambda state: np.array([state["block"][0] - REACH_X, state["block"][1], LOW + 0.01]),
+    "close-push": lambda state: MIDDLE[_turn(state)](state),
 }

@@ -12,6 +12,7 @@ from worldsim.envs.drawer.physics import CABINET_X, CLOSED, OPENING, SAME, WORKS
 from worldsim.envs.drawer.shift import Shift
 
 TASKS = ("close", "open", "push")
+CHAINS = ("close-push",)  # tasks that are asked for one after the other
 OPENED = 0.11  # an opening beyond this counts as open
 PLACED = 0.035  # the block counts as placed when it is at most so far off the zone's centre, along x and along y
 HANDLE_Y = -0.018  # the handle's y at opening 0
@@ -42,7 +43,7 @@ def task_start(seed: int, task: str, beyond: float = 0.0) -> TableStart:
     hand = rng.uniform([-0.17, -0.31, 0.13], [0.13, -0.24, 0.24])
     cabinet, opened, shut = rng.uniform(*CABINET_X), rng.uniform(0.11, 0.165), rng.uniform(0.0, 0.012)
     block, zone_x, aside = rng.uniform(*zip(BLOCK_X, BLOCK_Y, strict=True)), rng.uniform(*ZONE_X), rng.uniform(-0.012, 0.012)
-    opening = opened if task == "close" else shut
+    opening = opened if task.startswith("close") else shut
     return TableStart(moved_out(cabinet, beyond, rng), opening, tuple(hand), tuple(block), (zone_x, block[1] + aside))
 
 
@@ -113,10 +114,13 @@ class TablePhysics(DrawerPhysics):
 
     @property
     def miss(self) -> float:
-        """Metres that are wanting to success; below 0 is success."""
-        if self.task == "close":
+        """Metres that are wanting to success, of several tasks to that which wants most; below 0 is success."""
+        return max(self._miss(task) for task in self.task.split("-"))
+
+    def _miss(self, task: str) -> float:
+        if task == "close":
             return self.opening - CLOSED
-        if self.task == "open":
+        if task == "open":
             return OPENED - self.opening
         return float(np.abs(self.data.xpos[self._block_body, :2] - self.model.body_pos[self._zone, :2]).max()) - PLACED
 

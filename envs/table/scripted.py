@@ -16,7 +16,7 @@ class TableScriptedConfig:
     """The scripted expert of one of the table's tasks, in the true world only.
 
     Attributes:
-        id: the task: close, open or push.
+        id: the task: close, open, push, or close-push.
         offset: metres by which it aims beside what it ought to touch, (x, y, z).
         speed: share of the fastest.
         short: metres by which it stops before the goal; below 0, beyond.

@@ -1,4 +1,4 @@
-"""The true table world for the evaluator and the collector: close the drawer, open it, or push the block into the zone."""
+"""The true table world for the evaluator and the collector: close the drawer, open it, push the block into the zone, or two in a row."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +16,17 @@ from worldsim.types import Task
 
 HORIZON = 32
 INSTRUCTIONS = {"close": "close the drawer", "open": "open the drawer", "push": "push the block into the zone"}
+ASKED = physics.TASKS + physics.CHAINS
+
+
+def instruction_of(task: str) -> str:
+    """What is asked, in words."""
+    return ", then ".join(INSTRUCTIONS[part] for part in task.split("-"))
+
+
+def horizon_of(task: str) -> int:
+    """Steps of an episode: so many for each part of a chain."""
+    return HORIZON * len(task.split("-"))
 
 
 class TableTruth(MujocoTruth):
@@ -32,18 +43,18 @@ class TableTruth(MujocoTruth):
 @TRUTHS.register("table")
 @dataclass(frozen=True)
 class TableTruthConfig(DrawerTruthConfig):
-    """The MuJoCo drawer with a block and a zone on the table: one scene, three tasks. `table:open` is short for {name: table, id: open}.
+    """The MuJoCo drawer with a block and a zone on the table: one scene, its tasks. `table:open` is short for {name: table, id: open}.
 
     Attributes:
-        id: the task: close (the drawer), open (it, by its handle), or push (the block into the zone).
+        id: the task: close (the drawer), open (it, by its handle), push (the block into the zone), or close-push, one and then the other.
     """
 
     id: str = "close"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.id not in physics.TASKS:
-            raise UnknownName(f'the table has no task "{self.id}"; {did_you_mean(self.id, physics.TASKS)}')
+        if self.id not in ASKED:
+            raise UnknownName(f'the table has no task "{self.id}"; {did_you_mean(self.id, ASKED)}')
 
     def build(self) -> TableTruth:
         """Open the scene; needs mujoco and an OpenGL library."""
@@ -53,11 +64,11 @@ class TableTruthConfig(DrawerTruthConfig):
 @TASKS.register("table")
 @dataclass(frozen=True)
 class TableTask(TableTruthConfig):
-    """One of the three tasks, from held-out starts that ship with worldsim; with options, as those look in the world that has them."""
+    """One of the tasks, from held-out starts that ship with worldsim; with options, as those look in the world that has them."""
 
     def build(self) -> Task:
         """Read the starts, and render them again where they look otherwise; that needs mujoco and an OpenGL library."""
-        task = shipped_task(f"table-{self.id}")
+        task = self._known()
         if self == TableTask(id=self.id):
             return task
         world = TableTruth(self.id, self.size, self.shift)
@@ -65,3 +76,9 @@ class TableTask(TableTruthConfig):
             return replace(task, starts=tuple(replace(start, frames=world.reset([start])) for start in task.starts))
         finally:
             world.close()
+
+    def _known(self) -> Task:
+        """The task in the known world; a chain begins where the first of its parts does."""
+        first, *more = self.id.split("-")
+        task = shipped_task(f"table-{first}")
+        return replace(task, id=f"table-{self.id}", instruction=instruction_of(self.id), horizon=horizon_of(self.id)) if more else task
