@@ -18,9 +18,14 @@ ACTING = {"reach": ["reach"], "push": ["push", "push", "push", "push_beside", "p
 EPISODES = {"reach": 250, "push": 1000}
 NOISE = {"reach": 0.8, "push": 0.6}  # at most, as a share of half an action's range
 APART = 20_000  # seeds between the tasks' recordings
-WEAK = {"reach": [5, 10, 20, 40], "push": [250, 500, 1000, 1500, 2000, 3000]}  # steps of the policies that training data is collected with
-GRADES = {"reach": [0, 5, 10, 20, 40, 80], "push": [0, 250, 500, 1000, 1500, 2000, 3000]}  # steps at which the panel is taken from its run
-STEPS = {"reach": 400, "push": 4000}
+WEAK = {  # steps of the cloning run whose policies training data is collected with, the last the whole run
+    "reach": [5, 10, 20, 40, 400],
+    "push": [250, 500, 1000, 1500, 2000, 3000, 4000],
+}
+GRADES = {  # likewise of the run that the panel is taken from
+    "reach": [0, 5, 10, 20, 40, 80, 400],
+    "push": [0, 1000, 2000, 3000, 4000, 5000, 6000],
+}
 
 
 def run(config) -> None:
@@ -61,8 +66,9 @@ def record(out: Path, task: str, episodes: int) -> None:
     seed = APART * list(EPISODES).index(task)
     collect.run(CollectConfig(episodes=max(2, episodes * 6 // 100), split="validation", seed=seed, policies=acting, **asked))
     collect.run(CollectConfig(episodes=episodes, seed=seed, policies=acting, **asked))
-    clone(out, f"{task}-weak", out / "data", name_of(task), width=24, steps=STEPS[task], save_at=WEAK[task], seed=0)
-    weak = [str(out / "policies" / f"{task}-weak-{steps}") for steps in WEAK[task]] + [str(out / "policies" / f"{task}-weak")]
+    *grades, steps = WEAK[task]
+    clone(out, f"{task}-weak", out / "data", name_of(task), width=24, steps=steps, save_at=grades, seed=0)
+    weak = [str(out / "policies" / f"{task}-weak-{grade}") for grade in grades] + [str(out / "policies" / f"{task}-weak")]
     collect.run(CollectConfig(episodes=episodes // 4, seed=100_000 + seed, policies=weak, **asked))
 
 
@@ -79,7 +85,8 @@ def world_model(out: Path, config) -> None:
 
 def policies(out: Path, task: str) -> None:
     """The cloning run that a task's panel is taken from; and, of pushing, one of who does it at the wrong place."""
-    clone(out, f"{task}-panel", out / "data", name_of(task), width=24, steps=STEPS[task], save_at=GRADES[task], seed=1)
+    *grades, steps = GRADES[task]
+    clone(out, f"{task}-panel", out / "data", name_of(task), width=24, steps=steps, save_at=grades, seed=1)
     if task == "push":
         expert = _called("push_beside")
         options = {"truth": truth_of(task), "expert": expert, "policies": [expert | {"as": "beside"}], "noise": NOISE[task]}

@@ -14,6 +14,10 @@ from worldsim.experiments.schema import CollectConfig, TrainConfig, TrainPolicyC
 EPISODES = 1000  # of each task; as many more come from weak policies as a quarter of them
 APART = 20_000  # seeds between the tasks' recordings
 WEAK = (80, 160, 250, 400, 600)  # steps of the policies that training data is collected with
+MIDDLING = {  # steps of others, of runs as long as the panel's: they begin what is asked for, and leave it half-way
+    "close": [200, 300, 400, 500, 700, 900],
+    "open": [1000, 1050, 1100, 1200, 1300, 1500],
+}
 BESIDE = {"close": [0.0, 0.0, 0.08], "open": [-0.12, 0.0, 0.0], "push": [0.0, 0.05, 0.0]}  # m: the right motion at the wrong place
 STARTS = 100
 GRADES = {  # steps of the cloning run at which a task's panel is taken from it, the last the whole run
@@ -45,6 +49,15 @@ def record(out: Path, task: str, seed: int, episodes: int) -> None:
     clone(out, f"{task}-weak", out / "data", f"table-{task}", steps=1000, save_at=list(WEAK), seed=11)
     weak = [str(out / "policies" / f"{task}-weak-{steps}") for steps in WEAK] + [str(out / "policies" / f"{task}-weak")]
     collect.run(CollectConfig(episodes=episodes // 4, seed=100_000 + seed, policies=weak, **data))
+    if task in MIDDLING:
+        _middling(out, task, data, episodes * 6 // 10, seed)
+
+
+def _middling(out: Path, task: str, data: dict[str, str], episodes: int, seed: int) -> None:
+    """Rollouts of policies that stop half-way: a world model that sees few of them finishes what they began."""
+    clone(out, f"{task}-middling", out / "data", f"table-{task}", steps=GRADES[task][-1], save_at=MIDDLING[task], seed=12)
+    acting = [str(out / "policies" / f"{task}-middling-{steps}") for steps in MIDDLING[task]]
+    collect.run(CollectConfig(episodes=episodes, seed=300_000 + seed, policies=acting, **data))
 
 
 def world_model(out: Path, config) -> None:
