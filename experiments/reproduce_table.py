@@ -32,11 +32,13 @@ def run(config) -> None:
     out, episodes = Path(config.out), config.episodes or EPISODES
     for number, task in enumerate(TASKS):
         record(out, task, number * APART, episodes)
-    world_model(out, config)
     for task in TASKS:
         policies(out, task)
         judge(out, task)
         starts(out / f"table-{task}.h5", f"table:{task}", STARTS)
+    for number, task in enumerate(MIDDLING):
+        record_middling(out, task, number * APART, episodes * 6 // 10)
+    world_model(out, config)
     if config.install:
         install(out)
 
@@ -49,15 +51,13 @@ def record(out: Path, task: str, seed: int, episodes: int) -> None:
     clone(out, f"{task}-weak", out / "data", f"table-{task}", steps=1000, save_at=list(WEAK), seed=11)
     weak = [str(out / "policies" / f"{task}-weak-{steps}") for steps in WEAK] + [str(out / "policies" / f"{task}-weak")]
     collect.run(CollectConfig(episodes=episodes // 4, seed=100_000 + seed, policies=weak, **data))
-    if task in MIDDLING:
-        _middling(out, task, data, episodes * 6 // 10, seed)
 
 
-def _middling(out: Path, task: str, data: dict[str, str], episodes: int, seed: int) -> None:
-    """Rollouts of policies that stop half-way: a world model that sees few of them finishes what they began."""
+def record_middling(out: Path, task: str, seed: int, episodes: int) -> None:
+    """Rollouts of policies that stop half-way, which a world model must have seen, else it finishes what they began. Nobody else does."""
     clone(out, f"{task}-middling", out / "data", f"table-{task}", steps=GRADES[task][-1], save_at=MIDDLING[task], seed=12)
     acting = [str(out / "policies" / f"{task}-middling-{steps}") for steps in MIDDLING[task]]
-    collect.run(CollectConfig(episodes=episodes, seed=300_000 + seed, policies=acting, **data))
+    collect.run(CollectConfig(out=str(out / "data"), truth=f"table:{task}", episodes=episodes, seed=300_000 + seed, policies=acting))
 
 
 def world_model(out: Path, config) -> None:
