@@ -59,6 +59,7 @@ def chosen(config: EvaluateConfig) -> tuple[Suite, list[Case]]:
         raise InvalidInput(f"a suite is not played in shards; drop shard={config.shard}, or give its cases to several machines")
     for case in cases:
         _check_values(case, f"suite {config.suite}, case {case.name}")
+    _check_made(suite, cases, str(config.suite))
     for name, axis in suite.axes.items():
         _check_neutral(name, axis, known_amount(suite.truth, name), str(config.suite))
     return suite, cases
@@ -99,6 +100,14 @@ def _check_values(case: Case, whose: str) -> None:
             check_value(each, value)
     if case.keys.get("truth"):
         part_config(TRUTHS, case.keys["truth"])
+
+
+def _check_made(suite: Suite, cases: Sequence[Case], name: str) -> None:
+    """Stop where a folder that a case names has not been made, and say how to make it."""
+    for case in cases if suite.made_by else ():
+        for value in (case.keys.get("world_model"), case.keys.get("verifier"), *case.keys.get("policies", ())):
+            if isinstance(value, str) and "/" in value and not Path(value).exists():
+                raise InvalidInput(f"suite {name} needs {value}, which is not here; type: {suite.made_by}")
 
 
 def gather(cases: Sequence[Case], paths: dict[str, Path]) -> list[CaseRow]:

@@ -23,7 +23,7 @@ WEAK = {  # steps of the cloning run whose policies training data is collected w
     "push": [250, 500, 1000, 1500, 2000, 3000, 4000],
 }
 GRADES = {  # likewise of the run that the panel is taken from
-    "reach": [0, 5, 10, 20, 40, 80, 400],
+    "reach": [0, 200, 400, 800, 1200, 2000, 3000],
     "push": [0, 1000, 2000, 3000, 4000, 5000, 6000],
 }
 

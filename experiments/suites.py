@@ -37,12 +37,14 @@ class Suite:
         truth: the true world whose options the axes are, by name or as a mapping with `name` and further options.
         axes: by the name of the option; `make.g` is the key g of the option `make`.
         cases: keys of `worldsim evaluate` by the name of a case that lies on no axis.
+        made_by: what to type where folders that the cases name are not there.
     """
 
     about: str = ""
     truth: Any = ""
     axes: dict[str, Axis] = field(default_factory=dict)
     cases: dict[str, dict[str, Any]] = field(default_factory=dict)
+    made_by: str = ""
 
 
 class Case(NamedTuple):

@@ -11,7 +11,7 @@ from worldsim.envs.gym_truth import fetch
 from worldsim.envs.gym_truth.robotics import mend_robotics
 from worldsim.experiments import cli
 from worldsim.experiments.evaluate_suite import chosen
-from worldsim.experiments.reproduce_fetch import EPISODES, name_of, truth_of
+from worldsim.experiments.reproduce_fetch import EPISODES, GRADES, name_of, truth_of
 from worldsim.experiments.schema import EvaluateConfig
 from worldsim.load import load_truth
 
@@ -90,10 +90,27 @@ def test_nothing_is_imported_that_nobody_asked_for(monkeypatch):
     assert "gymnasium_robotics" not in sys.modules
 
 
-def test_the_suite_is_sound_and_its_tasks_are_named_as_recorded():
+def test_the_suite_says_what_makes_it(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["evaluate", "suite=fetch", "run=here"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.endswith(
+        "needs build/fetch/world_model/self-context, which is not here; type: worldsim reproduce world=fetch out=build/fetch"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_suite_names_what_is_made_and_its_tasks_as_recorded(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    made = ["world_model/self-context", "judges/reach", "judges/push", "policies/push-beside"]
+    for task, (*grades, _) in GRADES.items():
+        made += [f"policies/{task}-panel", *(f"policies/{task}-panel-{grade}" for grade in grades)]
+    for folder in made:
+        (tmp_path / "build" / "fetch" / folder).mkdir(parents=True)
     _, cases = chosen(EvaluateConfig(suite="fetch"))
-    assert [case.name for case in cases] == list(EPISODES)
     assert [name_of(case.name) for case in cases] == ["FetchReach-v4", "FetchPush-v4"]
+    named = {value for case in cases for value in (case.keys["world_model"], case.keys["verifier"], *case.keys["policies"])}
+    assert named == {f"build/fetch/{folder}" for folder in made}
 
 
 def test_nothing_of_fetch_is_installed(tmp_path, capsys):
