@@ -1,6 +1,6 @@
 """`worldsim evaluate suite=NAME`: the evaluations of a suite one after another, and one page of them all. Plays nothing itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -103,11 +103,19 @@ def _check_values(case: Case, whose: str) -> None:
 
 
 def _check_made(suite: Suite, cases: Sequence[Case], name: str) -> None:
-    """Stop where a folder that a case names has not been made, and say how to make it."""
-    for case in cases if suite.made_by else ():
-        for value in (case.keys.get("world_model"), case.keys.get("verifier"), *case.keys.get("policies", ())):
-            if isinstance(value, str) and "/" in value and not Path(value).exists():
-                raise InvalidInput(f"suite {name} needs {value}, which is not here; type: {suite.made_by}")
+    """Stop where a checkpoint that a case names by its folder has not been made, and say how to make it."""
+    for path in [text for case in cases for text in _texts([case.keys.get(key) for key in ("world_model", "verifier", "policies")])]:
+        if suite.made_by and "/" in path and not (Path(path) / "config.json").exists():
+            raise InvalidInput(f"suite {name} needs {path}, which is not here or not finished; type: {suite.made_by}")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(each)
 
 
 def gather(cases: Sequence[Case], paths: dict[str, Path]) -> list[CaseRow]:

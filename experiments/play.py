@@ -32,7 +32,8 @@ def run(config: PlayConfig) -> None:
 
 def prepare(config: PlayConfig) -> Any:
     """The game that `config` asks for (`worldsim.playing.game.Game`), at its first start."""
-    from worldsim.experiments.setting import check_fit, open_model, use_torch, world_model_facts
+    from worldsim.experiments.fitting import check_fit
+    from worldsim.experiments.setting import open_model, use_torch, world_model_facts
     from worldsim.load import load_task
     from worldsim.playing.game import Game
     from worldsim.playing.pilots import Pilots
@@ -63,7 +64,7 @@ def _task_name(config: PlayConfig) -> str:
 
 def _truth(config: PlayConfig, task: Task, spec: WorldSpec) -> Truth | None:
     """The true world beside it. One that was not asked for by name is left out where it cannot be had, and a line says why."""
-    from worldsim.experiments.setting import open_truth
+    from worldsim.experiments.fitting import open_truth
     from worldsim.load import part_name
     from worldsim.registry import TRUTHS
 
@@ -101,7 +102,7 @@ def _fitting(task: Task, spec: WorldSpec) -> list[str]:
 
 
 def _load(name: str, policy: Any, task: Task, spec: WorldSpec) -> Policy:
-    from worldsim.experiments.setting import check_fit
+    from worldsim.experiments.fitting import check_fit
     from worldsim.load import load_policy
 
     loaded = load_policy(policy, spec.action)

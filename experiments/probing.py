@@ -16,8 +16,9 @@ from worldsim.data.files import digest_of
 from worldsim.data.trajectory_file import read_trajectory
 from worldsim.errors import WorldsimError
 from worldsim.evaluate import Cast, Episode, plan
+from worldsim.experiments.fitting import check_fit
 from worldsim.experiments.schema import EvaluateConfig
-from worldsim.experiments.setting import Setting, check_fit
+from worldsim.experiments.setting import Setting
 from worldsim.load import load_policy, load_verifier, part_facts
 from worldsim.policies.played_back import PlayedBack
 from worldsim.registry import POLICIES

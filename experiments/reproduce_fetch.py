@@ -13,7 +13,7 @@ from worldsim.experiments.reproduce_table import clone
 from worldsim.experiments.schema import CollectConfig, TrainConfig, TrainVerifierConfig
 from worldsim.experiments.suites import Suite
 
-EXPERTS = "worldsim.envs.gym_truth.fetch"
+MODULE = "worldsim.envs.gym_truth.fetch"
 ACTING = {"reach": ["reach"], "push": ["push", "push", "push", "push_beside", "push_slow"]}  # beside random actions; each episode draws one
 EPISODES = {"reach": 250, "push": 1000}
 NOISE = {"reach": 0.8, "push": 0.6}  # at most, as a share of half an action's range
@@ -56,7 +56,7 @@ def name_of(task: str) -> str:
 
 
 def _called(function: str, **more: str) -> dict[str, str]:
-    return {"name": "function", "observation": "state", "call": f"{EXPERTS}:{function}"} | more
+    return {"name": "function", "observation": "state", "call": f"{MODULE}:{function}"} | more
 
 
 def record(out: Path, task: str, episodes: int) -> None:

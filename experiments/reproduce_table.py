@@ -11,7 +11,7 @@ from worldsim.experiments import collect, train, train_policy, train_verifier
 from worldsim.experiments.reproduce import starts
 from worldsim.experiments.schema import CollectConfig, TrainConfig, TrainPolicyConfig, TrainVerifierConfig
 
-EPISODES = 1000  # of each task; as many more come from weak policies as a quarter of them
+EPISODES = 1000  # scripted ones of each task; weak policies add a quarter as many, middling ones more
 APART = 20_000  # seeds between the tasks' recordings
 WEAK = (80, 160, 250, 400, 600)  # steps of the policies that training data is collected with
 MIDDLING = {  # steps of others, of runs as long as the panel's: they begin what is asked for, and leave it half-way

@@ -184,7 +184,11 @@ class ReproduceConfig:
         "what to make: the drawer world, the table with its three tasks, or what suite=fetch needs of gymnasium-robotics' arm",
         choices=("drawer", "table", "fetch"),
     )
-    episodes: int | None = option(None, "scripted episodes (of each task); image policies add a quarter as many", least=4)
+    episodes: int | None = option(
+        None,
+        "scripted episodes of each task, with fetch of pushing; image policies add to them",
+        least=4,
+    )
     batch: int | None = option(None, "clips per step of the world model's stages; null takes each stage's own", least=1)
     seed: int = option(0, SEED, least=0)
     device: str = option("cpu", CPU_OR_CUDA)

@@ -37,7 +37,7 @@ def _policy(config: ServePolicyConfig) -> Any:
     """The policy; one without an action of its own gets the world's.
 
     Raises:
-        InvalidInput: a policy that plays what was recorded, or acts in any world and no world was named.
+        InvalidInput: a policy that plays what was recorded, goes by the horizon, or acts in any world and no world was named.
     """
     from worldsim.load import load_policy, load_world_model, part_config, part_name
     from worldsim.registry import POLICIES
@@ -45,6 +45,8 @@ def _policy(config: ServePolicyConfig) -> Any:
     if getattr(part_config(POLICIES, config.policy), "needs_recording", False):
         name = part_name(config.policy)
         raise InvalidInput(f'policy "{name}" acts at recorded starts only, which clients do not have; serve another, as in: converged')
+    if getattr(part_config(POLICIES, config.policy), "needs_horizon", False):
+        raise InvalidInput("a relay that shares the horizon was given, and clients do not say theirs; give it steps: [NUMBER]")
     action = None if config.world_model is None else load_world_model(config.world_model).spec.action
     policy = load_policy(config.policy, action)
     if policy.action is None:

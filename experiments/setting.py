@@ -7,15 +7,16 @@ from typing import Any
 
 from worldsim.data.cameras import camera_of
 from worldsim.data.files import digest_of, sha256_of
+from worldsim.data.splits import CHAINS
 from worldsim.data.tasks import digest_of_starts
 from worldsim.errors import InvalidInput
 from worldsim.evaluate import Cast, Episode, Genuine, Imagined, plan
+from worldsim.experiments.fitting import check_fit, open_truth
 from worldsim.experiments.schema import EvaluateConfig
 from worldsim.load import (
     find_checkpoint,
     load_policy,
     load_task,
-    load_truth,
     load_verifier,
     load_world_model,
     part_checkpoint,
@@ -30,7 +31,7 @@ from worldsim.load import (
 from worldsim.options import SamplerKeys, model_options
 from worldsim.registry import POLICIES, TASKS, TRUTHS, VERIFIERS, WORLD_MODELS
 from worldsim.report.run_folder import PEOPLE
-from worldsim.types import Policy, Task, Truth, Verifier, WorldModel, WorldSpec
+from worldsim.types import Task, Verifier, WorldModel, WorldSpec
 
 RESERVED = ("state", "human")  # names of verdicts that only their own judges may write
 SAMPLER_KEYS = tuple(field.name for field in fields(SamplerKeys))  # of a checkpoint's sampler, what a command may replace
@@ -129,7 +130,10 @@ def policy_specs(given: Iterable[Any], task: str = "drawer") -> dict[str, Any]:
     Raises:
         InvalidInput: neither text nor mapping, two policies of one name, or none to be had.
     """
-    given = list(given) or shipped_panel(task)
+    given = list(given)
+    if not given and task in CHAINS:
+        raise InvalidInput(f"no policies ship for {task}; name some, as suite=table_horizon does: policies='[{{name: relay, of: [A, B]}}]'")
+    given = given or shipped_panel(task)
     if not given:
         raise InvalidInput("no policies are shipped with this copy of worldsim; name some: policies='[random,PATH]'")
     specs: dict[str, Any] = {}
@@ -190,7 +194,10 @@ def chosen_verifier(given: Any, model_config: dict[str, Any], task: str = "") ->
     Raises:
         InvalidInput: neither text nor a mapping with a name.
     """
-    spec = given or model_config.get("verifier") or (task if task in shipped_names("verifiers") else "classifier")
+    spec = given or model_config.get("verifier") or (task if task in shipped_names("verifiers") else None)
+    if spec is None and task in CHAINS:
+        raise InvalidInput(f"no judge ships for {task}; name those of its parts: verifier='{{name: vote, rule: all, of: [NAME, NAME]}}'")
+    spec = spec or "classifier"
     if not (isinstance(spec, str) or (isinstance(spec, dict) and "name" in spec)):
         raise InvalidInput(f"a verifier is a name, a path or a mapping with a name, got {spec}; type verifier='{{name: NAME, as: CALLED}}'")
     return spec
@@ -260,41 +267,3 @@ def _task(config: EvaluateConfig, camera: str | None) -> Task:
     """The task asked for; recordings are seen from the camera that the world model was trained on."""
     task = load_task(asked_task(config), camera)
     return task if config.horizon is None else replace(task, horizon=config.horizon)
-
-
-def open_truth(given: Any, task: Task, spec: WorldSpec) -> Truth:
-    """A true world by name or mapping, at the task's first start.
-
-    Raises:
-        InvalidInput: it cannot be placed at the task's starts, or its actions or frames are not the world model's.
-        UnknownName, MissingDependency: there is none of that name, or what it needs is not installed.
-    """
-    name = part_name(given)
-    if task.starts[0].recording:
-        raise InvalidInput(f'truth "{name}" cannot be placed at the recorded starts of task "{task.id}"; drop truth={name}')
-    truth = load_truth(given)
-    if truth.action != spec.action:
-        raise InvalidInput(f'truth "{name}" takes {truth.action}, the world model {spec.action}; name the world it was learned from')
-    shape = truth.reset(task.starts[:1]).shape[1:]
-    if shape != (spec.height, spec.width, 3):
-        raise InvalidInput(f'truth "{name}" makes frames {list(shape)}, expected [{spec.height}, {spec.width}, 3]; use one of that size')
-    return truth
-
-
-def check_fit(policies: dict[str, Policy], task: Task, spec: WorldSpec) -> None:
-    """Refuse starts of another size, and policies that cannot act at the first start: wrong frames, wrong actions, no recording."""
-    for start in task.starts:
-        try:
-            spec.check_frames(start.frames[None])
-        except InvalidInput as error:
-            raise InvalidInput(f'start "{start.id}" of task "{task.id}" does not fit the world model: {error}') from error
-    first = task.starts[0]
-    for name, policy in policies.items():
-        try:
-            policy.reset([0], [task.at(first)], [first.seed])
-            actions = policy.act(first.frames[-1:], [0])
-            if fault := getattr(policy, "faults", {}).get(0):
-                raise InvalidInput(f"it cannot act: {fault}")
-            spec.action.check(actions)
-        except InvalidInput as error:
-            raise InvalidInput(f'policy "{name}" does not fit task "{task.id}": {error}') from error

@@ -11,6 +11,8 @@ from worldsim.experiments.model_presets import ModelPreset
 from worldsim.experiments.schema import TrainConfig, recipe
 from worldsim.types import ActionSpec, WorldSpec
 
+FRESH = ("video_unet", "diffusers")  # kinds of network whose encoder of actions can begin anew
+
 
 @dataclass
 class Parts:
@@ -190,11 +192,12 @@ def _continued(config: TrainConfig, checkpoint: Any, frame_size: tuple[int, int]
     facts = checkpoint.config
     size = (facts["spec"]["height"], facts["spec"]["width"])
     others = facts["spec"]["action"]["names"] != list(action.names) and not config.fresh_actions
+    advice = "; type fresh_actions=true" if size == frame_size and facts.get("network_kind", "video_unet") in FRESH else ""
     if size != frame_size or others:
         names = ", ".join(facts["spec"]["action"]["names"])
         raise InvalidInput(
             f"{checkpoint.folder} was trained on {size[0]} x {size[1]} frames and actions {names}; "
-            f"the data have {frame_size[0]} x {frame_size[1]} and {', '.join(action.names)}" + "; type fresh_actions=true" * others
+            f"the data have {frame_size[0]} x {frame_size[1]} and {', '.join(action.names)}{advice}"
         )
     for key in ("prediction", "schedule"):
         if getattr(config, key) not in (None, facts["sampler"][key]):
@@ -212,12 +215,18 @@ def _continued(config: TrainConfig, checkpoint: Any, frame_size: tuple[int, int]
 
 
 def _with_fresh_actions(checkpoint: Any, size: int) -> Any:
-    """The network of a checkpoint for actions of `size` numbers: its encoder of them is new and says nothing yet, as if all were hidden."""
+    """The network of a checkpoint for actions of `size` numbers: its encoder of them is new and says nothing yet, as if all were hidden.
+
+    Raises:
+        InvalidInput: a kind of network whose encoder is another.
+    """
     import torch
 
     from worldsim.models.networks import build_network
 
     facts = checkpoint.config
+    if (kind := facts.get("network_kind", "video_unet")) not in FRESH:
+        raise InvalidInput(f"fresh_actions=true is for networks of kind {' or '.join(FRESH)}, {checkpoint.folder} is a {kind}; drop it")
     network = build_network(facts | {"network": facts["network"] | {"action_size": size}})
     torch.nn.init.zeros_(network.action_mlp.layers[-1].weight)
     torch.nn.init.zeros_(network.action_mlp.layers[-1].bias)

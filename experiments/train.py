@@ -32,10 +32,26 @@ def run(config: TrainConfig) -> None:
     config = replace(config, camera=config.camera or camera_before(config))
     preset = with_overrides(model_preset(config.world_model), config)
     data = recordings_folder(config.data, preset.episodes)
+    _refuse_what_is_not_used(config)
     stage = _train_autoencoder if config.stage == "autoencoder" else _train_network
     stage(config, preset, data)
     if is_main_process():
         print(f"wrote {Path(config.out) / config.stage}")
+
+
+def _refuse_what_is_not_used(config: TrainConfig) -> None:
+    """Stop at a key that the stage would not look at, or that would undo what it goes on with.
+
+    Raises:
+        InvalidInput: see there.
+    """
+    if config.focus and config.stage in ("autoencoder", "causalize"):
+        raise InvalidInput(f"stage {config.stage} draws no clips around states; drop focus=")
+    if config.fresh_actions and (config.init is None or config.stage in ("autoencoder", "distill", "heads")):
+        raise InvalidInput(
+            f"fresh_actions=true gives the network of init= an untrained encoder of actions, and stage {config.stage} "
+            + ("does not train one; drop it" if config.init else "was given none; type init=NAME")
+        )
 
 
 def with_overrides(preset: ModelPreset, config: TrainConfig) -> ModelPreset:
@@ -136,12 +152,17 @@ def _focus(config: TrainConfig, trajectories: list) -> tuple[str, ...]:
     """The states around whose changes more clips are drawn.
 
     Raises:
-        UnknownName: not all recordings hold one that was named.
+        UnknownName, InvalidInput: not all recordings hold one that was named, or it is no number nor a row of them.
     """
     known = set.intersection(*(set(trajectory.states) for trajectory in trajectories))
     for name in config.focus:
         if name not in known:
             raise UnknownName(f'the recordings hold no state "{name}"; {did_you_mean(name, known)}')
+        values = [trajectory.states[name] for trajectory in trajectories]
+        shapes = sorted({value.shape[1:] for value in values})
+        if len(shapes) > 1 or len(shapes[0]) > 1 or not all(value.dtype.kind in "fiub" and np.isfinite(value).all() for value in values):
+            said = " and ".join(str(list(shape)) for shape in shapes)
+            raise InvalidInput(f"focus names {name}, which is {said} per frame, expected a finite number or a row of them; name another")
     return tuple(config.focus) or focus_of(trajectories)
 
 

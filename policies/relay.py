@@ -1,20 +1,20 @@
 """Several policies one after another in one episode: each acts for its share of the steps. Knows no task and no world."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from worldsim.errors import InvalidInput
-from worldsim.load import load_policy, part_facts
+from worldsim.load import load_policy, part_config, part_facts
 from worldsim.registry import POLICIES
 from worldsim.types import ActionSpec, Policy, StatePolicy, Task
 
 
 @dataclass
 class Turn:
-    """Where an episode is: whose turn it is, the steps that are left of it, and what the next ones begin with."""
+    """Where an episode is: whose turn it is, the steps that are left of it, and what the others begin with."""
 
     member: int
     left: int
@@ -31,56 +31,66 @@ class Relay:
     """
 
     def __init__(self, members: Sequence[Policy], steps: Sequence[int] | None = None) -> None:
-        self.action, self._members, self._steps = members[0].action, members, steps
+        self.action, self.members, self._steps = members[0].action, members, steps
         self._turns: dict[int, Turn] = {}
+        self._acted: dict[int, np.ndarray] = {}  # lane to action, where another's memory did not suffice for the same step
 
     @property
     def faults(self) -> dict[int, str]:
         """The lanes whose policy can no longer act, by what is wrong."""
-        return {lane: line for number, member in enumerate(self._members) for lane, line in self._faults_of(number, member)}
-
-    def _faults_of(self, number: int, member: Policy) -> list[tuple[int, str]]:
-        known = getattr(member, "faults", {})
-        return [(lane, line) for lane, line in known.items() if lane in self._turns and self._turns[lane].member == number]
+        return {lane: line for lane, turn in self._turns.items() if (line := getattr(self.members[turn.member], "faults", {}).get(lane))}
 
     def reset(self, lanes: Sequence[int], tasks: Sequence[Task], seeds: Sequence[int]) -> None:
         """Begin an episode in each of `lanes`, with the first policy."""
         for lane, task, seed in zip(lanes, tasks, seeds, strict=True):
-            self._turns[lane] = Turn(0, self._share(0, task), task, seed)
-        self._members[0].reset(lanes, tasks, seeds)
+            self._acted.pop(lane, None)
+            self._begin(lane, 0, task, seed)
 
-    def _share(self, number: int, task: Task) -> int:
-        """Steps of a policy's turn."""
-        if number == len(self._members) - 1:
-            return np.iinfo(np.int64).max
-        return self._steps[number] if self._steps else max(1, task.horizon // len(self._members))
+    def _begin(self, lane: int, member: int, task: Task, seed: int) -> None:
+        """A policy's turn, which is its whole episode."""
+        share = self._shares(task.horizon)[member]
+        self._turns[lane] = Turn(member, share, task, seed)
+        self.members[member].reset([lane], [replace(task, horizon=share)], [seed])
 
-    def see(self, states: Mapping[str, np.ndarray]) -> None:
-        """The true states now, kept for those policies that want them."""
-        self._states = states
+    def _shares(self, horizon: int) -> list[int]:
+        """Steps of each turn; the last is what is left, or one."""
+        before = self._steps or [max(1, horizon // len(self.members))] * (len(self.members) - 1)
+        return [*before, max(1, horizon - sum(before))]
 
     def act(self, frames: np.ndarray, lanes: Sequence[int]) -> np.ndarray:
         """uint8 `[B, H, W, 3]` to float32 `[B, A]`, each row by the policy whose turn it is there."""
         for lane in lanes:
-            self._hand_over(lane)
-        actions = np.empty((len(lanes), self.action.size), np.float32)
-        for number, member in enumerate(self._members):
-            rows = [row for row, lane in enumerate(lanes) if self._turns[lane].member == number]
-            if not rows:
-                continue
-            if isinstance(member, StatePolicy):
-                member.see({name: values[rows] for name, values in self._states.items()})
-            actions[rows] = member.act(frames[rows], [lanes[row] for row in rows])
+            turn = self._turns[lane]
+            if turn.left == 0 and turn.member + 1 < len(self.members):
+                self._begin(lane, turn.member + 1, turn.task, turn.seed)
+        for number in range(len(self.members)):
+            rows = [row for row, lane in enumerate(lanes) if self._turns[lane].member == number and lane not in self._acted]
+            if rows:
+                asked = [lanes[row] for row in rows]
+                self._acted |= zip(asked, self._ask(number, frames, asked, rows), strict=True)
         for lane in lanes:
             self._turns[lane].left -= 1
-        return actions
+        return np.stack([self._acted.pop(lane) for lane in lanes])
 
-    def _hand_over(self, lane: int) -> None:
-        """Give the lane to the next policy where a turn is over."""
-        turn = self._turns[lane]
-        if turn.left == 0:
-            self._members[turn.member + 1].reset([lane], [turn.task], [turn.seed])
-            self._turns[lane] = Turn(turn.member + 1, self._share(turn.member + 1, turn.task), turn.task, turn.seed)
+    def _ask(self, number: int, frames: np.ndarray, lanes: Sequence[int], rows: Sequence[int]) -> np.ndarray:
+        """What a policy does in its lanes, which are these rows: float32 `[len(rows), A]`."""
+        return self.members[number].act(frames[rows], lanes)
+
+
+class SeeingRelay(Relay):
+    """One of whose policies some want the true state (`worldsim.types.StatePolicy`)."""
+
+    _states: Mapping[str, np.ndarray] = {}
+
+    def see(self, states: Mapping[str, np.ndarray]) -> None:
+        """The true states now, `[B, ...]` by name; empty in an imagined world."""
+        self._states = states
+
+    def _ask(self, number: int, frames: np.ndarray, lanes: Sequence[int], rows: Sequence[int]) -> np.ndarray:
+        member = self.members[number]
+        if isinstance(member, StatePolicy):
+            member.see({name: values[rows] for name, values in self._states.items()})
+        return super()._ask(number, frames, lanes, rows)
 
 
 @POLICIES.register("relay")
@@ -107,10 +117,21 @@ class RelayConfig:
                 f"a relay of {len(self.of)} has steps {self.steps}, expected {len(self.of) - 1} of 1 or more: all but the last's"
             )
 
+    @property
+    def needs_recording(self) -> bool:
+        """Whether one of its policies acts at recorded starts only."""
+        return any(getattr(part_config(POLICIES, member), "needs_recording", False) for member in self.of)
+
+    @property
+    def needs_horizon(self) -> bool:
+        """Whether a turn ends at a share of the horizon, which who serves policies does not know."""
+        return self.steps is None
+
     def facts(self) -> dict[str, Any]:
         """What identifies it: what identifies each of its policies."""
         return {"of": [part_facts(POLICIES, member) for member in self.of]}
 
     def build(self, action: ActionSpec | None = None) -> Relay:
         """Load every policy; all take the world's actions."""
-        return Relay([load_policy(member, action) for member in self.of], self.steps)
+        members = [load_policy(member, action) for member in self.of]
+        return (SeeingRelay if any(isinstance(member, StatePolicy) for member in members) else Relay)(members, self.steps)

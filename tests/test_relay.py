@@ -6,12 +6,16 @@ import tiny
 
 from worldsim.envs.table.truth import TableTruth
 from worldsim.errors import InvalidInput, UnknownName
+from worldsim.experiments import cli
 from worldsim.experiments.evaluate_suite import chosen
+from worldsim.experiments.fitting import check_fit
 from worldsim.experiments.schema import EvaluateConfig
-from worldsim.load import load_policy, load_task, load_truth, load_verifier, part_facts
-from worldsim.policies.relay import Relay
+from worldsim.load import load_policy, load_task, load_truth, load_verifier, load_world_model, part_facts
+from worldsim.policies.adapters.bounds import Clipped
+from worldsim.policies.relay import Relay, SeeingRelay
 from worldsim.registry import POLICIES
 from worldsim.types import Start, Task, Trajectory
+from worldsim.wrappers.halving import Halving
 
 TASK = Task("t", "", 6, (Start("0", np.zeros((1, 2, 2, 3), np.uint8)),))
 FRAMES = np.zeros((3, 2, 2, 3), np.uint8)
@@ -40,8 +44,8 @@ class Watching(Counting):
         self.seen = states["x"].tolist()
 
 
-def begun(members, steps=None, lanes=(0, 1, 2)) -> Relay:
-    relay = Relay(members, steps)
+def begun(members, steps=None, lanes=(0, 1, 2), kind=Relay) -> Relay:
+    relay = kind(members, steps)
     relay.reset(lanes, [TASK] * len(lanes), [10 + lane for lane in lanes])
     return relay
 
@@ -69,7 +73,7 @@ def test_lanes_hand_over_at_their_own_time_and_keep_their_frames():
 
 def test_a_member_sees_the_states_of_its_own_lanes_only():
     watching = Watching(1)
-    relay = begun([Counting(0), watching], [2])
+    relay = begun([Counting(0), watching], [2], kind=SeeingRelay)
     for _ in range(2):
         relay.see({"x": np.array([5.0, 6.0])})
         relay.act(FRAMES[:2], [0, 1])
@@ -88,12 +92,65 @@ def test_the_fault_of_whose_turn_it_is_is_the_lanes():
     assert relay.faults == {1: "not yet"}
 
 
-def test_a_relay_is_known_by_its_policies():
+def test_a_step_for_which_memory_did_not_suffice_is_asked_again_of_nobody_who_answered():
+    """Lanes 0 and 2 have handed over, lane 1 has not; the second policy runs out of memory once, for two lanes."""
+
+    class Large(Counting):
+        def act(self, frames, lanes):
+            if len(lanes) > 1:
+                raise MemoryError("two are too many")
+            return super().act(frames, lanes)
+
+    first = Counting(0)
+    relay = begun([first, Large(1)], [1], lanes=(0, 2))
+    relay.act(FRAMES[:2], [0, 2])
+    relay.reset([1], [TASK], [11])
+    _, made = Halving("it", "lane", "").over(3, lambda part: relay.act(FRAMES[part], [0, 1, 2][part]))
+    assert np.concatenate(made)[:, :2].tolist() == [[1, 1], [0, 1], [1, 1]]
+    assert first.steps == {0: 1, 1: 1, 2: 1}
+    _, made = Halving("it", "lane", "", 1).over(3, lambda part: relay.act(FRAMES[part], [0, 1, 2][part]))
+    assert np.concatenate(made)[:, :2].tolist() == [[1, 2], [1, 1], [1, 2]]
+
+
+def test_a_turn_is_a_whole_episode_to_its_policy():
+    """It is told its own share, which a relay inside a relay shares out once more."""
+    members = [Counting(number) for number in range(3)]
+    relay = begun([members[0], Relay(members[1:])], [4])
+    assert [int(relay.act(FRAMES, [0, 1, 2])[0, 0]) for _ in range(6)] == [0, 0, 0, 0, 1, 2]
+
+
+def test_a_relay_is_known_by_its_policies_and_their_steps():
     spec = {"name": "relay", "of": ["close-begin", "push-begin"]}
-    other = spec | {"of": ["close-begin", "push-beside"]}
-    known = [part_facts(POLICIES, each) for each in (spec, spec, other)]
-    assert known[0] == known[1] != known[2]
+    others = [spec | {"of": ["close-begin", "push-beside"]}, spec | {"steps": [7]}]
+    known = [part_facts(POLICIES, each) for each in (spec, spec, *others)]
+    assert known[0] == known[1]
+    assert all(each != known[0] for each in known[2:])
     assert isinstance(load_policy(spec), Relay)
+
+
+def test_every_policy_of_a_relay_must_fit_before_anything_is_played():
+    task, spec = load_task("table:close-push"), load_world_model("table").spec
+    check_fit({"fits": load_policy({"name": "relay", "of": ["close-begin", "push-begin"]})}, task, spec)
+    for of in (["push-begin", "table-scripted"], ["table-scripted", "push-begin"]):
+        with pytest.raises(
+            InvalidInput, match='policy "late" does not fit task "table-close-push": a scripted policy needs the true state'
+        ):
+            check_fit({"late": load_policy({"name": "relay", "of": of})}, task, spec)
+    assert isinstance(load_policy({"name": "relay", "of": ["close-begin", "push-begin"], "adapters": ["clip"]}, spec.action), Clipped)
+
+
+@pytest.mark.parametrize(
+    ("of", "words"), [(["begin", "begin"], "clients do not say theirs"), (["replay", "begin"], "recorded starts only")]
+)
+def test_what_clients_cannot_give_is_not_served(of, words, capsys):
+    assert cli.main(["serve-policy", f"policy={{name: relay, of: [{', '.join(of)}]}}"]) == 2
+    assert words in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("words", "said"), [((), "no policies ship for table-close-push"), (("policies=[random]",), "no judge ships")])
+def test_two_tasks_in_a_row_have_no_panel_and_no_judge_of_their_own(words, said, capsys, tmp_path):
+    assert cli.main(["evaluate", "world_model=table", "truth=table:close-push", f"run={tmp_path / 'run'}", *words]) == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -150,3 +207,4 @@ def test_the_suite_of_two_tasks_asks_both_judges():
     assert [case.keys["horizon"] for case in cases] == [64, 100, 200]
     assert all(case.keys["verifier"]["rule"] == "all" for case in cases)
     assert all(load_task(case.keys["truth"]).id == "table-close-push" for case in cases)
+    assert len({str(part_facts(POLICIES, spec)) for spec in cases[0].keys["policies"]}) == 10

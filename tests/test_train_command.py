@@ -310,7 +310,10 @@ def recorded(folder: Path, actions: int) -> None:
     rng = np.random.default_rng(0)
     for split in ("train", "validation"):
         for seed in range(2):
-            frames, known = rng.integers(0, 256, (9, 16, 16, 3), dtype=np.uint8), {"angle": (np.arange(9) > 6).astype(float)}
+            frames, known = (
+                rng.integers(0, 256, (9, 16, 16, 3), dtype=np.uint8),
+                {"angle": (np.arange(9) > 6).astype(float), "late": np.arange(9) > 5, "map": np.zeros((9, 2, 2))},
+            )
             acted = rng.uniform(-1, 1, (8, actions)).astype(np.float32)
             played = Trajectory("tiny", frames, acted, seed, states=known, metadata={"fps": 10.0})
             write_trajectory(folder / split / f"{seed:07d}.h5", played)
@@ -323,10 +326,25 @@ def test_clips_are_drawn_around_a_state_that_is_named(tmp_path, capsys):
     base = ("train", "stage=posttrain", "world_model=tiny", f"data={tmp_path / 'data'}", "fresh_actions=true")
     base += (f"init={tiny.world_model(tmp_path / 'before')}",)
     assert 'hold no state "angel"; did you mean "angle"?' in refused(capsys, *base, f"out={tmp_path / 'a'}", "focus=[angel]")
+    assert "focus names map, which is [2, 2] per frame" in refused(capsys, *base, f"out={tmp_path / 'a'}", "focus=[map]")
     few = ("steps=2", "batch=2", "clip=4")
     command(*base, f"out={tmp_path / 'even'}", *few)
+    command(*base, f"out={tmp_path / 'flag'}", "focus=[late]", *few)
     command(*base, f"out={tmp_path / 'around'}", "focus=[angle]", *few)
     assert curve(tmp_path / "even" / "posttrain") != curve(tmp_path / "around" / "posttrain")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("stage=posttrain", "fresh_actions=true"), "was given none; type init=NAME"),
+        (("stage=distill", "fresh_actions=true", "init=drawer"), "does not train one; drop it"),
+        (("stage=autoencoder", "focus=[opening]"), "draws no clips around states; drop focus="),
+    ],
+)
+def test_a_key_that_a_stage_would_not_look_at_is_refused(words, said, data, tmp_path, capsys):
+    assert said in refused(capsys, "train", "world_model=tiny", f"data={data}", f"out={tmp_path / 'out'}", *words)
+    assert not (tmp_path / "out").exists()
 
 
 def test_heads_are_learned_from_recordings_that_know_depth(tmp_path, capsys):

@@ -69,6 +69,8 @@ def verdict_of(*scores, **options):
         ((0.9, 0.7), "all", 0.7),
         ((0.9, 0.9, 0.2), "all", 0.2),
         ((1.0, None), "all", None),
+        ((0.1, None), "all", 0.1),
+        ((0.5, 0.9), "all", 0.5),
     ],
 )
 def test_the_score_is_the_share_the_mean_or_the_least_and_a_tie_is_no_answer(says, scores, rule, expected):
@@ -116,6 +118,7 @@ def test_a_vote_may_vote(says):
         ({"of": ["state", "none"], "rule": "majorty"}, UnknownName, 'did you mean "majority"'),
         ({"of": ["state", "none"], "quorum": 3}, InvalidInput, "expected 1 to 2"),
         ({"of": ["state", "none"], "quorum": 0}, InvalidInput, "expected 1 to 2"),
+        ({"of": ["state", "none"], "quorum": 1, "rule": "all"}, InvalidInput, "drop quorum:"),
         ({"of": ["state", "nobody"]}, UnknownName, 'unknown verifier "nobody"'),
     ],
 )

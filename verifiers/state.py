@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from worldsim.data.splits import OWN
 from worldsim.registry import VERIFIERS
 from worldsim.types import Trajectory, Verdict
 
-RULES = {task: ("miss", 0.0) for task in ("drop", "table-close", "table-open", "table-push", "table-close-push")}  # the state that tells
+MISSED = [task for task in OWN if task != "drawer"]
+RULES = {task: ("miss", 0.0) for task in MISSED}  # the state that tells, and below what it is a success
 SAID = "success"  # the state by which a world says itself whether its task is done
 
 

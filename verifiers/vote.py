@@ -17,8 +17,9 @@ TIE = 0.5
 class Vote:
     """Asks every member about every trajectory. A member that could not tell has no vote, and is counted.
 
-    By majority the score is the share of "success" among the votes, by mean the mean of their scores, by all the least of them: for judges
-    of different things, all of which are asked for. Fewer votes than `quorum`, or a score of exactly one half, is "could not tell".
+    By majority the score is the share of "success" among the votes, by mean the mean of their scores. Fewer votes than `quorum`, or a
+    score of exactly one half, is "could not tell". By all, for judges of different things that are all asked for, it is the least score:
+    one failure decides, and a success needs every member.
     """
 
     def __init__(self, members: dict[str, Verifier], rule: str, quorum: int) -> None:
@@ -40,12 +41,15 @@ class Vote:
         lost = next((verdict.details["fault"] for verdict in said.values() if verdict.details.get("fault")), None)
         if lost:  # a member that was out of reach is asked again, and the vote waits for it
             return Verdict(None, f"a member could not be asked: {lost}", details | {"fault": lost})
-        if len(votes) < self._quorum:
-            return Verdict(None, f"{len(votes)} of {len(said)} could tell, expected at least {self._quorum}", details)
-        scores = [float(verdict.success) if self._rule == "majority" else verdict.score for verdict in votes]
-        score = min(scores) if self._rule == "all" else sum(scores) / len(scores)
         won = sum(verdict.success for verdict in votes)
         counts = f"{won} of {len(votes)} say success" + (f", {len(said) - len(votes)} could not tell" if len(votes) < len(said) else "")
+        refused = self._rule == "all" and won < len(votes)
+        if len(votes) < self._quorum and not refused:
+            return Verdict(None, f"{len(votes)} of {len(said)} could tell, expected at least {self._quorum}", details)
+        if self._rule == "all":
+            return Verdict(min(verdict.score for verdict in votes), counts, details)
+        scores = [float(verdict.success) if self._rule == "majority" else verdict.score for verdict in votes]
+        score = sum(scores) / len(scores)
         return Verdict(None, f"a tie: {counts}", details) if score == TIE else Verdict(score, counts, details)
 
 
@@ -78,6 +82,8 @@ class VoteConfig:
             raise UnknownName(f'a vote has no rule "{self.rule}"; {did_you_mean(str(self.rule), RULES)}')
         if not isinstance(self.votes_needed, int) or not 1 <= self.votes_needed <= len(names):
             raise InvalidInput(f"a vote of {len(names)} has quorum {self.quorum}, expected 1 to {len(names)}")
+        if self.rule == "all" and self.votes_needed != len(names):
+            raise InvalidInput(f"a vote of all has quorum {self.quorum}, expected {len(names)}, which it is without; drop quorum:")
 
     @property
     def votes_needed(self) -> int:

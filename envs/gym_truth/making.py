@@ -28,9 +28,9 @@ def make_environment(options: GymOptions) -> gymnasium.Env:
     """
     _off_screen()
     spec = _spec(options)
-    mend_robotics()
     try:
         creator = spec.entry_point if callable(spec.entry_point) else load_env_creator(spec.entry_point)
+        mend_robotics()
         modes = getattr(creator, "metadata", {}).get("render_modes", ["rgb_array"])  # a function has none, and is tried
         if "rgb_array" not in modes:
             raise InvalidInput(

@@ -20,7 +20,7 @@ class TableTruthEnv(MujocoTruthEnv):
         if task not in ASKED:
             raise UnknownName(f'the table has no task "{task}"; {did_you_mean(task, ASKED)}')
         self.truth = partial(TableTruth, task)
-        super().__init__(size, horizon or horizon_of(task), render_mode)
+        super().__init__(size, horizon_of(task) if horizon is None else horizon, render_mode)
 
     def terminates(self, *, success: bool, over: bool) -> bool:
         """Where things are counts at the end."""

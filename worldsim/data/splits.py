@@ -13,7 +13,9 @@ from worldsim.registry import did_you_mean
 
 SPAN = 1_000_000
 SPLITS = {"train": 0, "validation": 1, "evaluation": 2}
-OWN = ("drawer", "drop", "table-close", "table-open", "table-push", "table-close-push")  # our own tasks, split by seeds
+CHAINS = ("table-close-push",)  # tasks in a row
+# Tasks of our own worlds, whose episodes are split by their seeds.
+OWN = ("drawer", "drop", "table-close", "table-open", "table-push", *CHAINS)
 HASH_SHARES = {"train": 0.9, "validation": 0.1}
 
 

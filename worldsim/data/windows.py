@@ -76,11 +76,12 @@ def windows_over(trajectories: Sequence[Trajectory], length: int, focus: Sequenc
 
 
 def _changing_and_midway(values: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of values `[F, ...]`, bool `[F]` each: where they differ from the row before, unless the row is one of `first`; and where a number is
-    between its ends. A row of numbers, such as a place, has none.
+    """Of values `[F]` or `[F, N]`, bool `[F]` each: where they differ from the row before, unless the row is one of `first`; and where a
+    number is between its ends. A row of numbers, such as a place, has none.
     """
+    values = values.astype(np.float64)  # truth values and whole numbers, too, can be taken from one another
     low, high = values.min(axis=0), values.max(axis=0)
-    changes = np.abs(np.diff(values, axis=0, prepend=values[:1])) > 0.005 * (high - low)
+    changes = np.abs(np.diff(values, axis=0, prepend=values[:1])) > 0.005 * np.max(high - low)
     changes[first] = False
     if values.ndim > 1:
         return changes.any(axis=1), np.zeros(len(values), dtype=bool)
