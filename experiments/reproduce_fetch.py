@@ -23,8 +23,8 @@ WEAK = {  # steps of the cloning run whose policies training data is collected w
     "push": [250, 500, 1000, 1500, 2000, 3000, 4000],
 }
 GRADES = {  # likewise of the run that the panel is taken from
-    "reach": [0, 200, 400, 800, 1200, 2000, 3000],
-    "push": [0, 1000, 2000, 3000, 4000, 5000, 6000],
+    "reach": [0, 200, 400, 800, 1200, 2000],
+    "push": [0, 1000, 2000, 3000, 4000, 5000],
 }
 
 
@@ -99,4 +99,4 @@ def judge(out: Path, task: str) -> None:
     folder = out / "judges" / task
     if not (folder / "config.json").exists():
         where = {"data": str(out / "data"), "task": name_of(task), "out": str(folder)}
-        train_verifier.run(TrainVerifierConfig(every=2, shift=0, channels=24, steps=3000, **where))
+        train_verifier.run(TrainVerifierConfig(every=2, shift=0, channels=24, steps=2000, **where))
