@@ -77,7 +77,7 @@ def world_model(out: Path, config) -> None:
     folder = {"data": str(out / "data"), "out": str(out / "world_model"), "init": "table", "seed": config.seed}
     engine = {"device": config.device, "compile": config.compile}
     if not (out / "world_model" / "autoencoder" / "config.json").exists():
-        train.run(TrainConfig(stage="autoencoder", steps=3000, learning_rate=6e-4, **folder, **engine))
+        train.run(TrainConfig(stage="autoencoder", steps=2000, learning_rate=6e-4, **folder, **engine))
     if not (out / "world_model" / "self-context" / "config.json").exists():
         begun = {"autoencoder": str(out / "world_model" / "autoencoder"), "fresh_actions": True, "focus": ["observation.achieved_goal"]}
         train.run(TrainConfig(stage="self-context", steps=1500, batch=config.batch or 12, **begun, **folder, **engine))
