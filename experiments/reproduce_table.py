@@ -62,13 +62,13 @@ def record_middling(out: Path, task: str, seed: int, episodes: int) -> None:
 
 def world_model(out: Path, config) -> None:
     """The shipped drawer world, taught the block, the zone and the other handle: its autoencoder first, then the network."""
-    folder = {"data": str(out / "data"), "out": str(out / "world_model"), "init": "drawer", "seed": config.seed}
+    folder = {"data": str(out / "data"), "out": str(out / "world_model"), "init": "drawer", "seed": config.seed, "world_model": "table"}
     engine = {"device": config.device, "compile": config.compile}
     if not (out / "world_model" / "autoencoder" / "config.json").exists():
         train.run(TrainConfig(stage="autoencoder", steps=3000, learning_rate=6e-4, **folder, **engine))
     if not (out / "world_model" / "self-context" / "config.json").exists():
         coder = str(out / "world_model" / "autoencoder")
-        train.run(TrainConfig(stage="self-context", autoencoder=coder, steps=1422, batch=config.batch or 12, **folder, **engine))
+        train.run(TrainConfig(stage="self-context", autoencoder=coder, steps=3362, batch=config.batch or 12, **folder, **engine))
 
 
 def policies(out: Path, task: str) -> None:

@@ -14,7 +14,7 @@ class TrainConfig:
         REQUIRED, "what to train", choices=("autoencoder", "pretrain", "causalize", "posttrain", "self-context", "distill", "heads")
     )
     world_model: str = option(
-        "drawer", "preset (tiny, drawer, transformer, rt1, csgo, recon), YAML file, or folder of a diffusers video U-Net"
+        "drawer", "preset (tiny, drawer, table, transformer, rt1, csgo, recon), YAML file, or folder of a diffusers video U-Net"
     )
     data: str = option("data/drawer", "folder of recorded episodes, or the name of a true world whose recordings lie in data/NAME")
     camera: str | None = option(None, "camera whose pictures are learned; null goes on with that of the stage before, else the frames'")
