@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tiny
+import tiny_runs
 import torch
 from toy import PixelShift, shift_task
 
@@ -23,7 +24,6 @@ from worldsim.experiments.inside.session import make_ppo
 from worldsim.experiments.inside.settings import open_setting
 from worldsim.experiments.inside.spot import alarm
 from worldsim.experiments.schema import TrainPolicyConfig
-from worldsim.registry import TRUTHS
 from worldsim.types import Verdict
 
 pytestmark = pytest.mark.slow  # as a file
@@ -221,9 +221,8 @@ def test_training_stops_at_an_alarm_and_stays_stopped(parts, tmp_path, capsys, m
 
 
 def test_the_truth_chooses_only_when_asked(parts, tmp_path, monkeypatch):
-    if "slide" not in TRUTHS:
-        TRUTHS.register("slide")(tiny.SlideConfig)
-    assert main(words(parts, tmp_path, "iterations=1", "truth=slide", "select=truth", "learning_rate=0.01")) == 0
+    with tiny_runs.slide():
+        assert main(words(parts, tmp_path, "iterations=1", "truth=slide", "select=truth", "learning_rate=0.01")) == 0
     assert all(row["true"]["episodes"] == 2 for row in curve_of(tmp_path)["checks"])
     assert same(tmp_path / "cloned", parts.policy)  # in four steps no drawer is shut: the first of equals is kept
 
