@@ -187,12 +187,12 @@ def _converted(config: TrainConfig, preset: ModelPreset, folder: Path, frame_siz
 def _continued(config: TrainConfig, checkpoint: Any, frame_size: tuple[int, int], action: ActionSpec) -> Parts:
     """The network that another stage has trained; actions mean what they meant there, whatever bounds these data would suggest."""
     from worldsim.models.autoencoders import build_autoencoder
-    from worldsim.models.networks import build_network
+    from worldsim.models.networks import build_network, kind_of
 
     facts = checkpoint.config
     size = (facts["spec"]["height"], facts["spec"]["width"])
     others = facts["spec"]["action"]["names"] != list(action.names) and not config.fresh_actions
-    advice = "; type fresh_actions=true" if size == frame_size and facts.get("network_kind", "video_unet") in FRESH else ""
+    advice = "; type fresh_actions=true" if size == frame_size and kind_of(facts) in FRESH else ""
     if size != frame_size or others:
         names = ", ".join(facts["spec"]["action"]["names"])
         raise InvalidInput(
@@ -222,10 +222,10 @@ def _with_fresh_actions(checkpoint: Any, size: int) -> Any:
     """
     import torch
 
-    from worldsim.models.networks import build_network
+    from worldsim.models.networks import build_network, kind_of
 
     facts = checkpoint.config
-    if (kind := facts.get("network_kind", "video_unet")) not in FRESH:
+    if (kind := kind_of(facts)) not in FRESH:
         raise InvalidInput(f"fresh_actions=true is for networks of kind {' or '.join(FRESH)}, {checkpoint.folder} is a {kind}; drop it")
     network = build_network(facts | {"network": facts["network"] | {"action_size": size}})
     torch.nn.init.zeros_(network.action_mlp.layers[-1].weight)

@@ -33,13 +33,18 @@ BUILDERS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
 }
 
 
+def kind_of(config: Mapping[str, Any]) -> str:
+    """The kind of network that a checkpoint's config describes."""
+    return config.get("network_kind", "video_unet")
+
+
 def build_network(config: Mapping[str, Any]) -> nn.Module:
     """The network that a checkpoint's config describes under "network", freshly initialised; its kind stands under "network_kind".
 
     Raises:
         UnknownName: a kind that this version does not know.
     """
-    kind = config.get("network_kind", "video_unet")
+    kind = kind_of(config)
     if kind not in BUILDERS:
         raise UnknownName(f'unknown kind of network "{kind}"; {did_you_mean(kind, BUILDERS)}')
     return BUILDERS[kind](config["network"])
