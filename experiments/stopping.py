@@ -2,7 +2,8 @@
 
 The main thread is interrupted as ever and may finish what it must. But a signal does not reach Python while a long call runs, so a
 thread that the kernel wakes waits a moment and then ends the process. Nothing is lost by that: what is written to a run folder is whole
-or not there. A second signal ends it at once. A command that handles these signals itself, as training does, is left alone.
+or not there. A second signal ends it at once, and so does the first while a module is being imported, for one written in C++ may abort
+the process when it is interrupted half-way. A command that handles these signals itself, as training does, is left alone.
 """
 
 import os
@@ -42,6 +43,8 @@ def leaving_quickly(farewell: Callable[[int], object]) -> Iterator[None]:
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
         asked.append(number)
+        if _importing(frame):
+            _leave(number, farewell)
         raise Interrupted(number)
 
     reader, writer = os.pipe()
@@ -69,10 +72,21 @@ def _watch(reader: int, done: threading.Event, ours: Callable[..., object], fare
     if number is not None:
         _next_signal(reader, ours, PATIENCE)
         if not done.is_set():
-            farewell(128 + number)
-            sys.stderr.flush()
-            os._exit(128 + number)
+            _leave(number, farewell)
     os.close(reader)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported where the main thread stands."""
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
+
+
+def _leave(number: int, farewell: Callable[[int], object]) -> NoReturn:
+    farewell(128 + number)
+    sys.stderr.flush()
+    os._exit(128 + number)
 
 
 def _next_signal(reader: int, ours: Callable[..., object], seconds: float | None) -> int | None:

@@ -414,6 +414,19 @@ def test_a_signal_ends_it_with_the_command_to_resume(tmp_path, numbers, delay):
     assert not list(tmp_path.glob("run/**/.*.tmp"))
 
 
+def test_a_signal_is_not_raised_into_an_import(tmp_path):
+    (tmp_path / "lengthy.py").write_text("""import os, signal
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    while True: pass
+except BaseException: os.abort()  # as a module written in C++ does
+""")
+    said = "lambda code: print('left with', code, flush=True)"
+    program = f"from worldsim.experiments.stopping import leaving_quickly\nwith leaving_quickly({said}): import lengthy"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "left with 130\n", "")
+
+
 @pytest.mark.slow
 def test_a_signal_while_the_report_is_written_leaves_no_half_file(tiny_parts):  # noqa: F811
     keys = {"report": "true", "determinism": "strict"}
