@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.experiments import collect, train, train_policy, train_verifier
-from worldsim.experiments.schema import CollectConfig, TrainConfig, TrainPolicyConfig, TrainVerifierConfig
+from worldsim.experiments import collect
+from worldsim.experiments.reproduce_parts import clone, train_judge, train_stage
+from worldsim.experiments.schema import CollectConfig
 
 WEAK = (60, 120, 180, 250, 350, 500, 700)  # steps of the policies that training data is collected with
 PANEL = {
@@ -49,18 +50,15 @@ def record(data: Path, collectors: Path, episodes: int, seed: int) -> None:
     """Scripted episodes, weak image policies cloned from them, and those policies' rollouts. The panel comes from another cloning run."""
     collect.run(CollectConfig(out=str(data), episodes=200, split="validation"))
     collect.run(CollectConfig(out=str(data), episodes=episodes))
-    if not (collectors / "weak" / "config.json").exists():
-        learning = {"steps": 1000, "save_at": list(WEAK), "episodes": 1500, "seed": seed + 11}
-        train_policy.run(TrainPolicyConfig(data=str(data), out=str(collectors), name="weak", **learning))
+    clone(collectors, "weak", data, steps=1000, save_at=list(WEAK), episodes=1500, seed=seed + 11)
     weak = [str(collectors / f"weak-{steps}") for steps in WEAK] + [str(collectors / "weak")]
     collect.run(CollectConfig(out=str(data), episodes=episodes // 4, seed=100_000, policies=weak))
 
 
 def policies(out: Path) -> None:
     """The cloning run that the panel is taken from."""
-    if not (out / "policies" / "panel" / "config.json").exists():
-        learning = {"steps": 2000, "save_at": [steps for steps in PANEL.values() if steps < 2000], "episodes": 1500, "seed": 1}
-        train_policy.run(TrainPolicyConfig(data=str(out / "data"), out=str(out / "policies"), name="panel", **learning))
+    grades = [steps for steps in PANEL.values() if steps < 2000]
+    clone(out / "policies", "panel", out / "data", steps=2000, save_at=grades, episodes=1500, seed=1)
 
 
 def world_model(out: Path, config) -> None:
@@ -68,15 +66,12 @@ def world_model(out: Path, config) -> None:
     from worldsim.training.stages import STAGES
 
     for stage in (stage for stage in STAGES if stage != "distill"):
-        if not (out / "world_model" / stage / "config.json").exists():
-            options = {"data": str(out / "data"), "out": str(out / "world_model"), "seed": config.seed}
-            train.run(TrainConfig(stage=stage, batch=config.batch, device=config.device, compile=config.compile, **options))
+        train_stage(out, stage, config, batch=config.batch)
 
 
 def judge(out: Path) -> None:
-    """The judge of the drawer, which also learns from how the world model draws the last steps. The camera stands still: no shifts."""
-    options = {"world_model": str(out / "world_model" / "self-context"), "relived": 0.04, "every": 2, "shift": 0, "steps": 2200}
-    train_verifier.run(TrainVerifierConfig(data=str(out / "data"), out=str(out / "classifier"), **options))
+    """The judge of the drawer, which also learns from how the world model draws the last steps."""
+    train_judge(out, "classifier", world_model=str(out / "world_model" / "self-context"), relived=0.04, steps=2200)
 
 
 def starts(path: Path, truth: Any, count: int = STARTS) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.errors import InvalidInput
-from worldsim.experiments import collect, train, train_verifier
+from worldsim.experiments import collect
 from worldsim.experiments.presets import load_preset
-from worldsim.experiments.reproduce_table import clone
-from worldsim.experiments.schema import CollectConfig, TrainConfig, TrainVerifierConfig
+from worldsim.experiments.reproduce_parts import clone, train_judge, train_stage
+from worldsim.experiments.schema import CollectConfig
 from worldsim.experiments.suites import Suite
 
 MODULE = "worldsim.envs.gym_truth.fetch"
@@ -67,36 +67,34 @@ def record(out: Path, task: str, episodes: int) -> None:
     collect.run(CollectConfig(episodes=max(2, episodes * 6 // 100), split="validation", seed=seed, policies=acting, **asked))
     collect.run(CollectConfig(episodes=episodes, seed=seed, policies=acting, **asked))
     *grades, steps = WEAK[task]
-    clone(out, f"{task}-weak", out / "data", name_of(task), width=24, steps=steps, save_at=grades, seed=0)
+    learn(out, task, f"{task}-weak", steps=steps, save_at=grades, seed=0)
     weak = [str(out / "policies" / f"{task}-weak-{grade}") for grade in grades] + [str(out / "policies" / f"{task}-weak")]
     collect.run(CollectConfig(episodes=episodes // 4, seed=100_000 + seed, policies=weak, **asked))
 
 
 def world_model(out: Path, config) -> None:
     """The shipped table's world, taught another arm, another camera and four numbers an action."""
-    folder = {"data": str(out / "data"), "out": str(out / "world_model"), "init": "table", "seed": config.seed}
-    engine = {"device": config.device, "compile": config.compile}
-    if not (out / "world_model" / "autoencoder" / "config.json").exists():
-        train.run(TrainConfig(stage="autoencoder", steps=2000, learning_rate=6e-4, **folder, **engine))
-    if not (out / "world_model" / "self-context" / "config.json").exists():
-        begun = {"autoencoder": str(out / "world_model" / "autoencoder"), "fresh_actions": True, "focus": ["observation.achieved_goal"]}
-        train.run(TrainConfig(stage="self-context", steps=1500, batch=config.batch or 12, **begun, **folder, **engine))
+    train_stage(out, "autoencoder", config, init="table", steps=2000, learning_rate=6e-4)
+    begun = {"init": "table", "fresh_actions": True, "autoencoder": str(out / "world_model" / "autoencoder")}
+    train_stage(out, "self-context", config, steps=1500, batch=config.batch or 12, focus=["observation.achieved_goal"], **begun)
 
 
 def policies(out: Path, task: str) -> None:
     """The cloning run that a task's panel is taken from; and, of pushing, one of who does it at the wrong place."""
     *grades, steps = GRADES[task]
-    clone(out, f"{task}-panel", out / "data", name_of(task), width=24, steps=steps, save_at=grades, seed=1)
+    learn(out, task, f"{task}-panel", steps=steps, save_at=grades, seed=1)
     if task == "push":
         expert = _called("push_beside")
         options = {"truth": truth_of(task), "expert": expert, "policies": [expert | {"as": "beside"}], "noise": NOISE[task]}
         collect.run(CollectConfig(out=str(out / "beside"), episodes=300, seed=200_000, **options))
-        clone(out, "push-beside", out / "beside", name_of(task), width=24, steps=2000, seed=2)
+        learn(out, task, "push-beside", data=out / "beside", steps=2000, seed=2)
 
 
 def judge(out: Path, task: str) -> None:
-    """The judge of a task. The camera stands still: no shifts."""
-    folder = out / "judges" / task
-    if not (folder / "config.json").exists():
-        where = {"data": str(out / "data"), "task": name_of(task), "out": str(folder)}
-        train_verifier.run(TrainVerifierConfig(every=2, shift=0, channels=24, steps=2000, **where))
+    """The judge of a task."""
+    train_judge(out, f"judges/{task}", task=name_of(task), channels=24, steps=2000)
+
+
+def learn(out: Path, task: str, name: str, data: Path | None = None, **options) -> None:
+    """A cloning run of a task."""
+    clone(out / "policies", name, data or out / "data", task=name_of(task), width=24, **options)

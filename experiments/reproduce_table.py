@@ -7,9 +7,10 @@ import shutil
 from pathlib import Path
 
 from worldsim.envs.table.physics import TASKS
-from worldsim.experiments import collect, train, train_policy, train_verifier
+from worldsim.experiments import collect
 from worldsim.experiments.reproduce import starts
-from worldsim.experiments.schema import CollectConfig, TrainConfig, TrainPolicyConfig, TrainVerifierConfig
+from worldsim.experiments.reproduce_parts import clone, train_judge, train_stage
+from worldsim.experiments.schema import CollectConfig
 
 EPISODES = 1000  # scripted ones of each task; weak policies add a quarter as many, middling ones more
 APART = 20_000  # seeds between the tasks' recordings
@@ -48,43 +49,39 @@ def record(out: Path, task: str, seed: int, episodes: int) -> None:
     data = {"out": str(out / "data"), "truth": f"table:{task}"}
     collect.run(CollectConfig(episodes=max(2, episodes * 6 // 100), split="validation", seed=seed, **data))
     collect.run(CollectConfig(episodes=episodes, seed=seed, **data))
-    clone(out, f"{task}-weak", out / "data", f"table-{task}", steps=1000, save_at=list(WEAK), seed=11)
+    learn(out, task, f"{task}-weak", steps=1000, save_at=list(WEAK), seed=11)
     weak = [str(out / "policies" / f"{task}-weak-{steps}") for steps in WEAK] + [str(out / "policies" / f"{task}-weak")]
     collect.run(CollectConfig(episodes=episodes // 4, seed=100_000 + seed, policies=weak, **data))
 
 
 def record_middling(out: Path, task: str, seed: int, episodes: int) -> None:
     """Rollouts of policies that stop half-way, which a world model must have seen, else it finishes what they began. Nobody else does."""
-    clone(out, f"{task}-middling", out / "data", f"table-{task}", steps=GRADES[task][-1], save_at=MIDDLING[task], seed=12)
+    learn(out, task, f"{task}-middling", steps=GRADES[task][-1], save_at=MIDDLING[task], seed=12)
     acting = [str(out / "policies" / f"{task}-middling-{steps}") for steps in MIDDLING[task]]
     collect.run(CollectConfig(out=str(out / "data"), truth=f"table:{task}", episodes=episodes, seed=300_000 + seed, policies=acting))
 
 
 def world_model(out: Path, config) -> None:
     """The shipped drawer world, taught the block, the zone and the other handle: its autoencoder first, then the network."""
-    folder = {"data": str(out / "data"), "out": str(out / "world_model"), "init": "drawer", "seed": config.seed, "world_model": "table"}
-    engine = {"device": config.device, "compile": config.compile}
-    if not (out / "world_model" / "autoencoder" / "config.json").exists():
-        train.run(TrainConfig(stage="autoencoder", steps=3000, learning_rate=6e-4, **folder, **engine))
-    if not (out / "world_model" / "self-context" / "config.json").exists():
-        coder = str(out / "world_model" / "autoencoder")
-        train.run(TrainConfig(stage="self-context", autoencoder=coder, steps=3362, batch=config.batch or 12, **folder, **engine))
+    begun = {"init": "drawer", "world_model": "table"}
+    train_stage(out, "autoencoder", config, steps=3000, learning_rate=6e-4, **begun)
+    coder = str(out / "world_model" / "autoencoder")
+    train_stage(out, "self-context", config, autoencoder=coder, steps=3362, batch=config.batch or 12, **begun)
 
 
 def policies(out: Path, task: str) -> None:
     """Two cloning runs of a task: one of its expert, which the panel's grades are taken from, and one of who aims beside."""
     *grades, steps = GRADES[task]
-    clone(out, f"{task}-panel", out / "data", f"table-{task}", steps=steps, save_at=grades, seed=1)
+    learn(out, task, f"{task}-panel", steps=steps, save_at=grades, seed=1)
     beside = out / "beside"
     options = {"truth": f"table:{task}", "expert": {"name": "table-scripted", "id": task, "offset": BESIDE[task]}}
     collect.run(CollectConfig(out=str(beside), episodes=150, seed=200_000 + APART * TASKS.index(task), **options))
-    clone(out, f"{task}-beside", beside, f"table-{task}", steps=800, seed=2)
+    learn(out, task, f"{task}-beside", data=beside, steps=800, seed=2)
 
 
-def clone(out: Path, name: str, data: Path, task: str, **options) -> None:
-    """A cloning run, kept below `out/policies`, unless it is there already."""
-    if not (out / "policies" / name / "config.json").exists():
-        train_policy.run(TrainPolicyConfig(data=str(data), out=str(out / "policies"), name=name, task=task, **{"width": 16} | options))
+def learn(out: Path, task: str, name: str, data: Path | None = None, **options) -> None:
+    """A cloning run of a task."""
+    clone(out / "policies", name, data or out / "data", task=f"table-{task}", width=16, **options)
 
 
 def panel(task: str) -> dict[str, str]:
@@ -95,12 +92,9 @@ def panel(task: str) -> dict[str, str]:
 
 
 def judge(out: Path, task: str) -> None:
-    """The judge of a task. The camera stands still: no shifts."""
-    folder = out / "judges" / f"table-{task}"
-    if not (folder / "config.json").exists():
-        finer = {"channels": 24, "steps": 3000} if task == "push" else {"channels": 16, "steps": 1500}  # a block moves few pixels
-        where = {"data": str(out / "data"), "task": f"table-{task}", "out": str(folder)}
-        train_verifier.run(TrainVerifierConfig(every=2, shift=0, **finer, **where))
+    """The judge of a task."""
+    finer = {"channels": 24, "steps": 3000} if task == "push" else {"channels": 16, "steps": 1500}  # a block moves few pixels
+    train_judge(out, f"judges/table-{task}", task=f"table-{task}", **finer)
 
 
 def install(out: Path) -> None:
