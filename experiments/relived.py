@@ -14,7 +14,7 @@ PAST = 4  # true frames that a model is given before a clip, at most
 
 @dataclass(frozen=True)
 class Moment:
-    """The true frames `[T0, H, W, 3]` before a clip, and the actions `[T0 - 1 + k, A]` between them and up to its last frame."""
+    """The true frames `[T0, H, W, 3]` before a clip, and the actions `[T0 - 1 + K, A]` between them and up to its last frame."""
 
     frames: np.ndarray
     actions: np.ndarray
@@ -22,19 +22,20 @@ class Moment:
 
 
 class Relive:
-    """Imagines the last `k` frames before some moments of episodes, from the true frames and actions before them.
+    """Imagines the last `steps` frames before some moments of episodes, from the true frames and actions before them.
 
-    The fewer steps a model imagines, the less it strays from the truth that the label belongs to. It takes `share` of all moments.
+    The fewer steps a model imagines, the less it strays from the truth that the label belongs to; the more, the more a clip looks like the
+    end of an imagined episode. It takes `share` of all moments.
     """
 
-    def __init__(self, model: Any, share: float, seed: int) -> None:
-        self._model, self._share, self._rng = model, share, np.random.default_rng([seed, 7])
+    def __init__(self, model: Any, share: float, seed: int, steps: int = 0) -> None:
+        self._model, self._share, self._steps, self._rng = model, share, steps, np.random.default_rng([seed, 7])
 
     def draw(self, trajectory: Trajectory, ends: Sequence[int], k: int) -> dict[int, Moment]:
-        """Some of the moments `ends`, those that have past enough before their clip."""
+        """Some of the moments `ends`, those that have past enough before what is imagined: clips of `k` frames, and no fewer."""
         past = min(PAST, self._model.spec.context)
         chances = self._rng.random(len(ends))
-        drawn = [(end, end - k - past + 1) for end, chance in zip(ends, chances, strict=True) if chance < self._share]
+        drawn = [(end, end - max(k, self._steps) - past + 1) for end, chance in zip(ends, chances, strict=True) if chance < self._share]
         return {
             end: Moment(trajectory.frames[at : at + past].copy(), trajectory.actions[at:end].copy(), trajectory.seed)
             for end, at in drawn
@@ -47,11 +48,11 @@ class Relive:
 
     def _imagine(self, moments: Sequence[Moment], k: int) -> np.ndarray:
         actions = np.stack([moment.actions for moment in moments])
-        known = actions.shape[1] - k
+        known = len(moments[0].frames) - 1
         seeds = np.array([moment.seed for moment in moments], np.uint64)
         state = self._model.start(np.stack([moment.frames for moment in moments]), seeds, actions[:, :known])
         frames = []
-        for step in range(k):
-            state, frame = self._model.step(state, actions[:, known + step])
+        for step in range(known, actions.shape[1]):
+            state, frame = self._model.step(state, actions[:, step])
             frames.append(frame)
-        return np.stack(frames, axis=1)
+        return np.stack(frames[-k:], axis=1)

@@ -136,6 +136,7 @@ class TrainVerifierConfig:
     every: int = option(3, "with labels=state, steps between two moments that are learned", least=1)
     world_model: str | None = option(None, "world model whose imagined last steps are learned from as well")
     relived: float = option(0.2, "share of the moments that it imagines", least=0)
+    relived_steps: int = option(0, "steps that it imagines before such a moment; 0 is the clip's frames, and fewer are not", least=0)
     shift: int = option(1, "largest displacement of worn training clips, in pixels", least=0)
     features: str | None = option(None, "folder of a frozen picture model (DINOv2, CLIP) to stand on, read by transformers")
     hidden: int = option(128, "with features, size of the layer on them; 0 is linear", least=0)

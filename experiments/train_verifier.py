@@ -146,7 +146,7 @@ def _relive(config: TrainVerifierConfig, share: float) -> Any:
     from worldsim.experiments.relived import Relive
     from worldsim.load import load_world_model
 
-    return Relive(load_world_model(config.world_model, device=config.device), share, config.seed)
+    return Relive(load_world_model(config.world_model, device=config.device), share, config.seed, config.relived_steps)
 
 
 def _estimates(source: Source, clips: LabelledClips) -> dict[str, Any] | None:

@@ -307,24 +307,28 @@ def test_gaussian_blur_is_the_closed_form():
     assert got.sum() == pytest.approx(1.0)
 
 
-def test_a_world_model_relives_the_end_of_an_episode(tmp_path):
-    """Its clips are those of stepping the world by hand from the true past, and their labels those of the moments they end at."""
+@pytest.mark.parametrize(("asked", "steps"), [(0, 2), (1, 2), (4, 4)])
+def test_a_world_model_relives_the_end_of_an_episode(tmp_path, asked, steps):
+    """Its clips are the last frames of stepping the world by hand from the true past, and their labels those of the moments they end at."""
     tiny.recordings(tmp_path / "data" / "train", lengths=(8, 9))
     model = load_world_model(str(tiny.world_model(tmp_path / "world")), precision="fp32")
     past = min(4, model.spec.context)
-    clips, _ = labelled_clips(source(tmp_path / "data", "state", frames=2), "train", every=1, relive=Relive(model, 1.0, seed=0))
+    relive = Relive(model, 1.0, seed=0, steps=asked)
+    clips, _ = labelled_clips(source(tmp_path / "data", "state", frames=2), "train", every=1, relive=relive)
     plain, _ = labelled_clips(source(tmp_path / "data", "state", frames=2), "train", every=1)
-    possible = [end for steps in (8, 9) for end in range(steps, past, -1)]
+    possible = [end for length in (8, 9) for end in range(length, past + steps - 2, -1)]
     assert len(clips) == len(plain) + len(possible)
     from worldsim.data.trajectory_file import read_trajectory
 
     episode = read_trajectory(tmp_path / "data" / "train" / "0000000.h5")
-    begin = 8 - 2 - past + 1
+    begin = 8 - steps - past + 1
     state = model.start(episode.frames[None, begin : begin + past], np.zeros(1, np.uint64), episode.actions[None, begin : begin + past - 1])
-    state, first = model.step(state, episode.actions[None, 6])
-    _, second = model.step(state, episode.actions[None, 7])
+    frames = []
+    for step in range(8 - steps, 8):
+        state, frame = model.step(state, episode.actions[None, step])
+        frames.append(frame[0])
     imagined = clips.show([len(plain)])[0].astype(int)  # they follow the true ones
-    assert np.abs(imagined - np.stack([first[0], second[0]])).max() <= 1
+    assert np.abs(imagined - np.stack(frames[-2:])).max() <= 1
     assert clips.values[len(plain)] == episode.states["opening"][8]
     assert Relive(model, 0.0, seed=0).draw(episode, [8], 2) == {}
 
