@@ -17,6 +17,10 @@ MODULE = "worldsim.envs.gym_truth.fetch"
 ACTING = {"reach": ["reach"], "push": ["push", "push", "push", "push_beside", "push_slow"]}  # beside random actions; each episode draws one
 EPISODES = {"reach": 250, "push": 1000}
 NOISE = {"reach": 0.8, "push": 0.6}  # at most, as a share of half an action's range
+RELIVED = {  # of what a judge learns: the share that the world model draws, and for how many steps
+    "reach": {"relived": 0.5, "relived_steps": 12},
+    "push": {"relived": 0.25, "relived_steps": 24},
+}
 APART = 20_000  # seeds between the tasks' recordings
 WEAK = {  # steps of the cloning run whose policies training data is collected with, the last the whole run
     "reach": [5, 10, 20, 40, 400],
@@ -76,7 +80,7 @@ def world_model(out: Path, config) -> None:
     """The shipped table's world, taught another arm, another camera and four numbers an action."""
     train_stage(out, "autoencoder", config, init="table", steps=2000, learning_rate=6e-4)
     begun = {"init": "table", "fresh_actions": True, "autoencoder": str(out / "world_model" / "autoencoder")}
-    train_stage(out, "self-context", config, steps=1500, batch=config.batch or 12, focus=["observation.achieved_goal"], **begun)
+    train_stage(out, "self-context", config, steps=4406, batch=config.batch or 12, focus=["observation.achieved_goal"], **begun)
 
 
 def policies(out: Path, task: str) -> None:
@@ -91,8 +95,9 @@ def policies(out: Path, task: str) -> None:
 
 
 def judge(out: Path, task: str) -> None:
-    """The judge of a task."""
-    train_judge(out, f"judges/{task}", task=name_of(task), channels=24, steps=2000)
+    """The judge of a task, which also learns from how the world model draws its episodes' ends."""
+    drawn = {"world_model": str(out / "world_model" / "self-context")} | RELIVED[task]
+    train_judge(out, f"judges/{task}", task=name_of(task), channels=24, steps=2000, **drawn)
 
 
 def learn(out: Path, task: str, name: str, data: Path | None = None, **options) -> None:
