@@ -16,13 +16,11 @@ from worldsim.experiments.suites import Suite
 MODULE = "worldsim.envs.gym_truth.fetch"
 ACTING = {"reach": ["reach"], "push": ["push", "push", "push", "push_beside", "push_slow"]}  # beside random actions; each episode draws one
 EPISODES = {"reach": 250, "push": 1000}
-FAILING = 800  # more of reaching, for its judge: scripts hardly ever fail
 NOISE = {"reach": 0.8, "push": 0.6}  # at most, as a share of half an action's range
 RELIVED = {  # of what a judge learns: the share that the world model draws, and for how many steps
     "reach": {"relived": 0.5, "relived_steps": 12},
     "push": {"relived": 0.25, "relived_steps": 24},
 }
-JUDGED = {"reach": "judging", "push": "data"}  # the recordings that a judge learns from
 APART = 20_000  # seeds between the tasks' recordings
 WEAK = {  # steps of the cloning run whose policies training data is collected with, the last the whole run
     "reach": [5, 10, 20, 40, 400],
@@ -45,7 +43,6 @@ def run(config) -> None:
     out, share = Path(config.out), (config.episodes or EPISODES["push"]) / EPISODES["push"]
     for task in EPISODES:
         record(out, task, max(4, round(share * EPISODES[task])))
-    record_failures(out, max(4, round(share * FAILING)))
     world_model(out, config)
     for task in EPISODES:
         policies(out, task)
@@ -75,20 +72,8 @@ def record(out: Path, task: str, episodes: int) -> None:
     collect.run(CollectConfig(episodes=episodes, seed=seed, policies=acting, **asked))
     *grades, steps = WEAK[task]
     learn(out, task, f"{task}-weak", steps=steps, save_at=grades, seed=0)
-    collect.run(CollectConfig(episodes=episodes // 4, seed=100_000 + seed, policies=weak_of(out, task), **asked))
-
-
-def weak_of(out: Path, task: str) -> list[str]:
-    """The weak policies that training data is collected with."""
-    return [str(out / "policies" / name) for name in (*(f"{task}-weak-{grade}" for grade in WEAK[task][:-1]), f"{task}-weak")]
-
-
-def record_failures(out: Path, episodes: int) -> None:
-    """Rollouts of the weak policies and of random actions in reaching, which its judge learns from."""
-    acting = [*weak_of(out, "reach"), "random"]
-    asked = {"out": str(out / JUDGED["reach"]), "truth": truth_of("reach"), "expert": _called("reach"), "noise": NOISE["reach"]}
-    for split, count in (("validation", max(2, episodes * 15 // 100)), ("train", episodes)):
-        collect.run(CollectConfig(episodes=count, split=split, seed=300_000, policies=acting, **asked))
+    weak = [str(out / "policies" / f"{task}-weak-{grade}") for grade in grades] + [str(out / "policies" / f"{task}-weak")]
+    collect.run(CollectConfig(episodes=episodes // 4, seed=100_000 + seed, policies=weak, **asked))
 
 
 def world_model(out: Path, config) -> None:
@@ -112,7 +97,7 @@ def policies(out: Path, task: str) -> None:
 def judge(out: Path, task: str) -> None:
     """The judge of a task, which also learns from how the world model draws its episodes' ends."""
     drawn = {"world_model": str(out / "world_model" / "self-context")} | RELIVED[task]
-    train_judge(out, f"judges/{task}", data=JUDGED[task], task=name_of(task), channels=24, steps=2000, **drawn)
+    train_judge(out, f"judges/{task}", task=name_of(task), channels=24, steps=2000, **drawn)
 
 
 def learn(out: Path, task: str, name: str, data: Path | None = None, **options) -> None:

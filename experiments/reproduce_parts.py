@@ -25,7 +25,7 @@ def train_stage(out: Path, stage: str, config, **options) -> None:
         train.run(TrainConfig(stage=stage, data=str(out / "data"), out=str(folder), **engine, **options))
 
 
-def train_judge(out: Path, folder: str, data: str = "data", **options) -> None:
+def train_judge(out: Path, folder: str, **options) -> None:
     """A judge, learned from the data below `out`. The camera stands still: no shifts."""
     if not is_made(out / folder):
-        train_verifier.run(TrainVerifierConfig(data=str(out / data), out=str(out / folder), every=2, shift=0, **options))
+        train_verifier.run(TrainVerifierConfig(data=str(out / "data"), out=str(out / folder), every=2, shift=0, **options))
