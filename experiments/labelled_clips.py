@@ -91,8 +91,9 @@ def labelled_clips(source: Source, split: str, every: int, relive: Relive | None
     """
     judge, found = source.judge(), Gathered([], [], [])
     moments: list[tuple[Moment, Facts]] = []
+    longest = 0
     for start, trajectory in source.episodes(split):
-        found.episodes += 1
+        found.episodes, longest = found.episodes + 1, max(longest, len(trajectory))
         ends = list(range(len(trajectory), -1, -every)) if isinstance(judge, StateVerifier) else [len(trajectory)]
         said = dict(zip(ends, judge.judge([_until(trajectory, end) for end in ends]), strict=True))
         said = {end: verdict for end, verdict in said.items() if verdict.success is not None}
@@ -102,6 +103,11 @@ def labelled_clips(source: Source, split: str, every: int, relive: Relive | None
             if relive is not None:
                 drawn = relive.draw(trajectory, list(said), source.frames).items()
                 moments += [(moment, _facts(trajectory, start, end, said[end])) for end, moment in drawn]
+    if relive is not None and longest < (back := relive.reaches_back(source.frames)):
+        raise InvalidInput(
+            f"a world model was asked to imagine ends of episodes that began {back} steps before, and the longest {split} episode below "
+            f"{source.data} has {longest}; give fewer relived_steps=, or drop world_model="
+        )
     if not found.facts:
         raise InvalidInput(f"none of the {found.episodes} {split} episodes below {source.data} is labelled by {source.labels}; {ADVICE}")
     _require_one_size(found, source)

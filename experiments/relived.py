@@ -32,15 +32,19 @@ class Relive:
         self._model, self._share, self._steps, self._rng = model, share, steps, np.random.default_rng([seed, 7])
 
     def draw(self, trajectory: Trajectory, ends: Sequence[int], k: int) -> dict[int, Moment]:
-        """Some of the moments `ends`, those that have past enough before what is imagined: clips of `k` frames, and no fewer."""
+        """Some of the moments `ends`, those that have past enough before what is imagined, at least the `k` frames of a clip."""
         past = min(PAST, self._model.spec.context)
         chances = self._rng.random(len(ends))
-        drawn = [(end, end - max(k, self._steps) - past + 1) for end, chance in zip(ends, chances, strict=True) if chance < self._share]
+        drawn = [(end, end - self.reaches_back(k)) for end, chance in zip(ends, chances, strict=True) if chance < self._share]
         return {
             end: Moment(trajectory.frames[at : at + past].copy(), trajectory.actions[at:end].copy(), trajectory.seed)
             for end, at in drawn
             if at >= 0
         }
+
+    def reaches_back(self, k: int) -> int:
+        """How many steps before a moment the first frame lies that is shown to the model."""
+        return max(k, self._steps) + min(PAST, self._model.spec.context) - 1
 
     def imagine(self, moments: Sequence[Moment], k: int) -> np.ndarray:
         """Their clips, uint8 `[n, k, H, W, 3]`; one moment at least."""

@@ -39,7 +39,7 @@ def run(config) -> None:
     record(out / "data", out / "collectors", config.episodes or EPISODES, config.seed)
     policies(out)
     world_model(out, config)
-    judge(out)
+    judge(out, config)
     for name in ("drawer", "drop"):
         starts(out / f"{name}.h5", name)
     if config.install:
@@ -69,9 +69,9 @@ def world_model(out: Path, config) -> None:
         train_stage(out, stage, config, batch=config.batch)
 
 
-def judge(out: Path) -> None:
+def judge(out: Path, config) -> None:
     """The judge of the drawer, which also learns from how the world model draws the last steps."""
-    train_judge(out, "classifier", world_model=str(out / "world_model" / "self-context"), relived=0.04, steps=2200)
+    train_judge(out, "classifier", config, world_model=str(out / "world_model" / "self-context"), relived=0.04, steps=2200)
 
 
 def starts(path: Path, truth: Any, count: int = STARTS) -> None:

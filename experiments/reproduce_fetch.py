@@ -46,7 +46,7 @@ def run(config) -> None:
     world_model(out, config)
     for task in EPISODES:
         policies(out, task)
-        judge(out, task)
+        judge(out, task, config)
 
 
 def truth_of(task: str) -> dict[str, Any]:
@@ -94,10 +94,10 @@ def policies(out: Path, task: str) -> None:
         learn(out, task, "push-beside", data=out / "beside", steps=2000, seed=2)
 
 
-def judge(out: Path, task: str) -> None:
+def judge(out: Path, task: str, config) -> None:
     """The judge of a task, which also learns from how the world model draws its episodes' ends."""
     drawn = {"world_model": str(out / "world_model" / "self-context")} | RELIVED[task]
-    train_judge(out, f"judges/{task}", task=name_of(task), channels=24, steps=2000, **drawn)
+    train_judge(out, f"judges/{task}", config, task=name_of(task), channels=24, steps=2000, **drawn)
 
 
 def learn(out: Path, task: str, name: str, data: Path | None = None, **options) -> None:

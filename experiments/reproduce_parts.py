@@ -25,7 +25,8 @@ def train_stage(out: Path, stage: str, config, **options) -> None:
         train.run(TrainConfig(stage=stage, data=str(out / "data"), out=str(folder), **engine, **options))
 
 
-def train_judge(out: Path, folder: str, **options) -> None:
+def train_judge(out: Path, folder: str, config, **options) -> None:
     """A judge, learned from the data below `out`. The camera stands still: no shifts."""
     if not is_made(out / folder):
-        train_verifier.run(TrainVerifierConfig(data=str(out / "data"), out=str(out / folder), every=2, shift=0, **options))
+        where = {"data": str(out / "data"), "out": str(out / folder), "device": config.device}
+        train_verifier.run(TrainVerifierConfig(every=2, shift=0, **where, **options))

@@ -35,7 +35,7 @@ def run(config) -> None:
         record(out, task, number * APART, episodes)
     for task in TASKS:
         policies(out, task)
-        judge(out, task)
+        judge(out, task, config)
         starts(out / f"table-{task}.h5", f"table:{task}", STARTS)
     for number, task in enumerate(MIDDLING):
         record_middling(out, task, number * APART, episodes * 6 // 10)
@@ -91,10 +91,10 @@ def panel(task: str) -> dict[str, str]:
     return named | {"converged": "panel", "beside": "beside"}
 
 
-def judge(out: Path, task: str) -> None:
+def judge(out: Path, task: str, config) -> None:
     """The judge of a task."""
     finer = {"channels": 24, "steps": 3000} if task == "push" else {"channels": 16, "steps": 1500}  # a block moves few pixels
-    train_judge(out, f"judges/table-{task}", task=f"table-{task}", **finer)
+    train_judge(out, f"judges/table-{task}", config, task=f"table-{task}", **finer)
 
 
 def install(out: Path) -> None:

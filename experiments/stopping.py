@@ -84,9 +84,11 @@ def _importing(frame: FrameType | None) -> bool:
 
 
 def _leave(number: int, farewell: Callable[[int], object]) -> NoReturn:
-    farewell(128 + number)
-    sys.stderr.flush()
-    os._exit(128 + number)
+    try:
+        farewell(128 + number)
+        sys.stderr.flush()
+    finally:
+        os._exit(128 + number)
 
 
 def _next_signal(reader: int, ours: Callable[..., object], seconds: float | None) -> int | None:

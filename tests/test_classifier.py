@@ -333,6 +333,13 @@ def test_a_world_model_relives_the_end_of_an_episode(tmp_path, asked, steps):
     assert Relive(model, 0.0, seed=0).draw(episode, [8], 2) == {}
 
 
+def test_more_steps_than_an_episode_has_are_refused(tmp_path):
+    tiny.recordings(tmp_path / "data" / "train", lengths=(8, 9))
+    model = load_world_model(str(tiny.world_model(tmp_path / "world")), precision="fp32")
+    with pytest.raises(InvalidInput, match="the longest train episode below .* has 9; give fewer relived_steps="):
+        labelled_clips(source(tmp_path / "data", "state", frames=2), "train", every=1, relive=Relive(model, 1.0, seed=0, steps=100))
+
+
 # the command
 
 

@@ -54,6 +54,7 @@ class Commands:
             made(Path(config.out, name))
 
     def train_verifier(self, config) -> None:
+        assert Path(config.data).exists()
         assert config.world_model is None or Path(config.world_model, "config.json").exists()
         made(Path(config.out))
 
@@ -77,7 +78,7 @@ def test_a_recipe_makes_what_is_asked_of_it_once(world, tmp_path, monkeypatch):
     for module in (reproduce, reproduce_table):
         monkeypatch.setattr(module, "starts", lambda path, *_: written.append(path.name))
     commands = Commands(monkeypatch)
-    config = ReproduceConfig(world=world, out=str(tmp_path), episodes=40)
+    config = ReproduceConfig(world=world, out=str(tmp_path))
     reproduce.run(config)
     assert [folder for folder in needed(world, tmp_path) if not (folder / "config.json").exists()] == []
     assert len(written) == {"drawer": 2, "table": len(TASKS), "fetch": 0}[world]
