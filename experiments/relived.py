@@ -30,21 +30,21 @@ class Relive:
 
     def __init__(self, model: Any, share: float, seed: int, steps: int = 0) -> None:
         self._model, self._share, self._steps, self._rng = model, share, steps, np.random.default_rng([seed, 7])
+        self._past = min(PAST, model.spec.context)
 
     def draw(self, trajectory: Trajectory, ends: Sequence[int], k: int) -> dict[int, Moment]:
         """Some of the moments `ends`, those that have past enough before what is imagined, at least the `k` frames of a clip."""
-        past = min(PAST, self._model.spec.context)
         chances = self._rng.random(len(ends))
         drawn = [(end, end - self.reaches_back(k)) for end, chance in zip(ends, chances, strict=True) if chance < self._share]
         return {
-            end: Moment(trajectory.frames[at : at + past].copy(), trajectory.actions[at:end].copy(), trajectory.seed)
+            end: Moment(trajectory.frames[at : at + self._past].copy(), trajectory.actions[at:end].copy(), trajectory.seed)
             for end, at in drawn
             if at >= 0
         }
 
     def reaches_back(self, k: int) -> int:
         """How many steps before a moment the first frame lies that is shown to the model."""
-        return max(k, self._steps) + min(PAST, self._model.spec.context) - 1
+        return max(k, self._steps) + self._past - 1
 
     def imagine(self, moments: Sequence[Moment], k: int) -> np.ndarray:
         """Their clips, uint8 `[n, k, H, W, 3]`; one moment at least."""
