@@ -72,6 +72,34 @@ def test_frames_skipped_add_their_rewards_and_divide_the_rate_and_the_horizon(op
     np.testing.assert_array_equal(frame, one.step(0 * RIGHT)[0])
 
 
+@pytest.mark.parametrize("options", [{}, {"success": "return", "threshold": 3.0}, {"frame_skip": 2}], ids=str)
+def test_an_episode_may_begin_some_actions_later(opened, options):
+    """What is played before its first frame is not part of it: a world stepped as often goes on alike, with no reward added up so far."""
+    later, whole = opened(before=2, before_action=[0.5], **options), opened(**options)
+    assert later.horizon == whole.horizon - 2
+    first = later.place([3])
+    whole.place([3])
+    frames, early = [whole.step(0.5 * RIGHT) for _ in range(2)][-1]
+    np.testing.assert_array_equal(first, frames)
+    known = later.states()
+    assert known["reward"].tolist() == known["return"].tolist() == known["ended"].tolist() == [0]
+    np.testing.assert_array_equal(known["state"], early["state"])
+    frame, state = later.step(RIGHT)
+    np.testing.assert_array_equal(frame, whole.step(RIGHT)[0])
+    assert state["return"].tolist() == state["reward"].tolist()
+    np.testing.assert_array_equal(later.place([3]), first)
+
+
+def test_what_is_played_before_is_the_action_nearest_to_zero_unless_said(opened):
+    np.testing.assert_array_equal(opened(before=3).place([3]), opened().place([3]))
+    nothing = opened(before=1, make={"discrete": True})
+    nothing.place([3])
+    chosen = opened(make={"discrete": True})
+    chosen.place([3])
+    chosen.step(np.eye(3, dtype=np.float32)[[0]])
+    assert nothing.states()["state"].tolist() == chosen.states()["state"].tolist()
+
+
 def test_success_is_what_info_says_a_reward_or_the_return(opened):
     for options in ({}, {"success": "reward", "threshold": GOAL + 1e-9}):
         truth = opened(**options)
@@ -164,6 +192,11 @@ REFUSED = [
     ({"success": "rewards"}, UnknownName, 'did you mean "reward"'),
     ({"success": "reward"}, InvalidInput, "success is reward and threshold None, expected both or neither"),
     ({"threshold": 1.0}, InvalidInput, "expected both or neither"),
+    ({"before": -1}, InvalidInput, "before is -1, expected a number of actions; type .*before: 4"),
+    ({"before_action": [1.0]}, InvalidInput, "before_action is given without before"),
+    ({"before": 1, "before_action": [1.0, 0.0]}, InvalidInput, r"before_action is \[1.0, 0.0\], expected 1 numbers within -1..1"),
+    ({"before": 1, "before_action": [2.0]}, InvalidInput, r"before_action is \[2.0\], expected 1 numbers within -1..1"),
+    ({"before": 3, "make": {"lasts": 2}}, InvalidInput, "ended with action 2 of the 3 before its first frame; type .*before: 1"),
     ({"frame_skip": 0}, InvalidInput, "frame_skip is 0, expected a number above 0"),
     ({"size": "64:fit"}, InvalidInput, "size is"),
     ({"size": 0}, InvalidInput, 'size is "0", expected 64'),

@@ -17,6 +17,7 @@ from worldsim.envs.gym_truth.making import rendered, row_of_numbers, unwrapped_s
 from worldsim.envs.gym_truth.options import SCORES, GymOptions
 from worldsim.envs.gym_truth.success import Judge
 from worldsim.errors import InvalidInput
+from worldsim.types import ActionSpec
 
 
 class GymLane:
@@ -24,7 +25,7 @@ class GymLane:
 
     def __init__(self, env: gymnasium.Env, options: GymOptions, code: ActionCode, judge: Judge | None) -> None:
         self._env, self._options, self._code, self._judge = env, options, code, judge
-        self._resize = options.resizing()
+        self._resize, self._first = options.resizing(), code.decode(first_action(options, code.spec))
         self._shape: tuple[int, ...] | None = None
 
     def reset(self, seed: int) -> None:
@@ -33,9 +34,19 @@ class GymLane:
         Raises:
             WorldsimError: the environment fails, or shows nothing.
         """
-        self._reward, self._return, self._ended, self.fault = 0.0, 0.0, False, ""
+        self._return, self._ended, self.fault = 0.0, False, ""
         with named_failures(self._options, "reset"):
             self._observation, info = self._env.reset(seed=int(seed))
+        for count in range(self._options.before):
+            with named_failures(self._options, "step"):
+                info = self._act(self._first)
+            if self._ended:
+                raise InvalidInput(
+                    f"{self._options.id} ended with action {count + 1} of the {self._options.before} before its first frame; "
+                    f"type {self._options.typed(f'before: {count}')}, or another before_action"
+                )
+        self._reward = self._return = 0.0
+        with named_failures(self._options, "reset"):
             self._success = self._done(info, math.nan, math.nan)  # no reward has been given yet
         self._see()
 
@@ -46,12 +57,13 @@ class GymLane:
             return
         try:
             with named_failures(self._options, "step"):
-                self._act(self._code.decode(action))
+                self._success = self._done(self._act(self._code.decode(action)), self._reward, self._return)
             self._see()
         except EnvironmentFailed as error:
             self.fault = str(error)
 
-    def _act(self, told: Any) -> None:
+    def _act(self, told: Any) -> Any:
+        """Returns the last info."""
         self._reward, info = 0.0, {}
         for _ in range(self._options.frame_skip):
             self._observation, reward, terminated, truncated, info = self._env.step(told)
@@ -65,7 +77,7 @@ class GymLane:
                 f"{self._options.id} gave the reward {self._reward}, expected a number, for it decides on success; mend that, "
                 "or type success: info or success: none"
             )
-        self._success = self._done(info, self._reward, self._return)
+        return info
 
     def _done(self, info: Any, reward: float, total: float) -> bool:
         return bool(self._judge and self._judge(info, reward, total))
@@ -90,6 +102,21 @@ class GymLane:
             )
         self._shape = whole.shape
         self.frame = self._resize(whole[None])[0]
+
+
+def first_action(options: GymOptions, spec: ActionSpec) -> np.ndarray:
+    """The action before the first frame, float32 `[A]`.
+
+    Raises:
+        InvalidInput: it has not one number for each component, or one that is out of bounds.
+    """
+    if options.before_action is None:
+        return np.clip(np.zeros(spec.size, np.float32), spec.low, spec.high)
+    given, bounds = options.before_action, " ".join(f"{low:g}..{high:g}" for low, high in zip(spec.low, spec.high, strict=True))
+    action = np.asarray(given, np.float32)
+    if action.shape != (spec.size,) or not np.all((action >= spec.low) & (action <= spec.high)):
+        raise InvalidInput(f"{options.id}: before_action is {list(given)}, expected {spec.size} numbers within {bounds}")
+    return action
 
 
 def observed(observation: Any) -> dict[str, np.ndarray]:

@@ -27,7 +27,9 @@ class GymOptions:
             rendered.
         frame_skip: steps of the environment for each action.
         rate_hz: actions a second; null is the environment's `render_fps` over `frame_skip`.
-        horizon: steps of an episode; null is the environment's `max_episode_steps` over `frame_skip`.
+        horizon: steps of an episode; null is the environment's `max_episode_steps` over `frame_skip`, less `before`.
+        before: actions played before the first frame, for an arm that hides what it is to touch, or a picture that zooms in.
+        before_action: the action in them, one number for each component; null is the one nearest to zero.
         success: where it is known from: info (`is_success` or `success`), reward (of the latest action), return (rewards added up), none
             (nowhere); auto takes info where it is there, and refuses the environment where it is not.
         threshold: what reward or return must reach.
@@ -41,6 +43,8 @@ class GymOptions:
     frame_skip: int = 1
     rate_hz: float | None = None
     horizon: int | None = None
+    before: int = 0
+    before_action: list[float] | None = None
     success: str = "auto"
     threshold: float | None = None
     camera: str | int | dict[str, Any] | None = None
@@ -77,6 +81,10 @@ class GymOptions:
             value = getattr(self, key)
             if value is not None and not 0 < value < math.inf:
                 raise InvalidInput(f"{self.id}: {key} is {value}, expected a number above 0; type {self.typed(f'{key}: 1')}")
+        if self.before < 0:
+            raise InvalidInput(f"{self.id}: before is {self.before}, expected a number of actions; type {self.typed('before: 4')}")
+        if self.before_action is not None and not self.before:
+            raise InvalidInput(f"{self.id}: before_action is given without before; say how often, as in {self.typed('before: 4')}")
         self.resizing()
         return self
 

@@ -150,7 +150,7 @@ def _horizon(options: GymOptions) -> int:
     limit = limit_of(options)
     if options.horizon is None and limit is None:
         raise InvalidInput(f"{options.id} has no max_episode_steps; type {options.typed('horizon: 50')}")
-    return options.horizon or math.ceil(limit / options.frame_skip)
+    return options.horizon or max(1, math.ceil(limit / options.frame_skip) - options.before)
 
 
 def _first_info(env, options: GymOptions) -> dict:
