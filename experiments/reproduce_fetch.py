@@ -15,21 +15,18 @@ from worldsim.experiments.suites import Suite
 
 MODULE = "worldsim.envs.gym_truth.fetch"
 ACTING = {"reach": ["reach"], "push": ["push", "push", "push", "push_beside", "push_slow"]}  # beside random actions; each episode draws one
-EPISODES = {"reach": 250, "push": 1000}
-NOISE = {"reach": 0.8, "push": 0.6}  # at most, as a share of half an action's range
-RELIVED = {  # of what a judge learns: the share that the world model draws, and for how many steps
-    "reach": {"relived": 0.5, "relived_steps": 12},
-    "push": {"relived": 0.25, "relived_steps": 24},
+EPISODES = {"reach": 300, "push": 1600}
+NOISE = {"reach": 0.8, "push": 0.5}  # at most, as a share of half an action's range
+APART = 20_000  # seeds between what is recorded of the tasks, and between the rounds of one
+ROUNDS = {  # cloning runs of all that was recorded before: episodes that their policies play, and steps of these, the last the whole run
+    "reach": {"weak": (75, [5, 10, 20, 40, 400])},
+    "push": {"weak": (400, [250, 500, 1000, 1500, 2000, 2500]), "middling": (500, [2000, 3500, 5500, 8000])},
 }
-APART = 20_000  # seeds between the tasks' recordings
-WEAK = {  # steps of the cloning run whose policies training data is collected with, the last the whole run
-    "reach": [5, 10, 20, 40, 400],
-    "push": [250, 500, 1000, 1500, 2000, 3000, 4000],
-}
-GRADES = {  # likewise of the run that the panel is taken from
+GRADES = {  # likewise of the run that comes after them, which the panel is taken from
     "reach": [0, 200, 400, 800, 1200, 2000],
-    "push": [0, 1000, 2000, 3000, 4000, 5000],
+    "push": [0, 1000, 2000, 3500, 5500, 8000],
 }
+RELIVED_STEPS = {"reach": 5, "push": 10}  # for which the world model draws half of what a judge learns
 
 
 def run(config) -> None:
@@ -42,7 +39,7 @@ def run(config) -> None:
         raise InvalidInput("install=true was given for world=fetch, expected drawer or table: nothing of Fetch ships; drop install=")
     out, share = Path(config.out), (config.episodes or EPISODES["push"]) / EPISODES["push"]
     for task in EPISODES:
-        record(out, task, max(4, round(share * EPISODES[task])))
+        record(out, task, share)
     world_model(out, config)
     for task in EPISODES:
         policies(out, task)
@@ -63,17 +60,18 @@ def _called(function: str, **more: str) -> dict[str, str]:
     return {"name": "function", "observation": "state", "call": f"{MODULE}:{function}"} | more
 
 
-def record(out: Path, task: str, episodes: int) -> None:
-    """Scripted episodes, weak image policies cloned from them, and those policies' rollouts. The panel comes from another cloning run."""
+def record(out: Path, task: str, share: float) -> None:
+    """Scripted episodes; then by turns image policies cloned from all so far, and their rollouts. The panel is of another cloning run."""
     acting = ["random", *(_called(name, **{"as": f"{name}-{number}"}) for number, name in enumerate(ACTING[task]))]
     asked = {"out": str(out / "data"), "truth": truth_of(task), "expert": _called(task), "noise": NOISE[task]}
-    seed = APART * list(EPISODES).index(task)
-    collect.run(CollectConfig(episodes=max(2, episodes * 6 // 100), split="validation", seed=seed, policies=acting, **asked))
-    collect.run(CollectConfig(episodes=episodes, seed=seed, policies=acting, **asked))
-    *grades, steps = WEAK[task]
-    learn(out, task, f"{task}-weak", steps=steps, save_at=grades, seed=0)
-    weak = [str(out / "policies" / f"{task}-weak-{grade}") for grade in grades] + [str(out / "policies" / f"{task}-weak")]
-    collect.run(CollectConfig(episodes=episodes // 4, seed=100_000 + seed, policies=weak, **asked))
+    first, episodes = APART * list(EPISODES).index(task), max(4, round(share * EPISODES[task]))
+    collect.run(CollectConfig(episodes=max(2, episodes * 6 // 100), split="validation", seed=first, policies=acting, **asked))
+    collect.run(CollectConfig(episodes=episodes, seed=first, policies=acting, **asked))
+    for number, (name, (rollouts, (*grades, steps))) in enumerate(ROUNDS[task].items()):
+        learn(out, task, f"{task}-{name}", steps=steps, save_at=grades, seed=number)
+        cloned = [str(out / "policies" / f"{task}-{name}-{grade}") for grade in grades] + [str(out / "policies" / f"{task}-{name}")]
+        seed = 100_000 + first + APART * number
+        collect.run(CollectConfig(episodes=max(1, round(share * rollouts)), seed=seed, policies=cloned, **asked))
 
 
 def world_model(out: Path, config) -> None:
@@ -86,7 +84,7 @@ def world_model(out: Path, config) -> None:
 def policies(out: Path, task: str) -> None:
     """The cloning run that a task's panel is taken from; and, of pushing, one of who does it at the wrong place."""
     *grades, steps = GRADES[task]
-    learn(out, task, f"{task}-panel", steps=steps, save_at=grades, seed=1)
+    learn(out, task, f"{task}-panel", steps=steps, save_at=grades, seed=len(ROUNDS[task]))
     if task == "push":
         expert = _called("push_beside")
         options = {"truth": truth_of(task), "expert": expert, "policies": [expert | {"as": "beside"}], "noise": NOISE[task]}
@@ -96,7 +94,7 @@ def policies(out: Path, task: str) -> None:
 
 def judge(out: Path, task: str, config) -> None:
     """The judge of a task, which also learns from how the world model draws its episodes' ends."""
-    drawn = {"world_model": str(out / "world_model" / "self-context")} | RELIVED[task]
+    drawn = {"world_model": str(out / "world_model" / "self-context"), "relived": 0.5, "relived_steps": RELIVED_STEPS[task]}
     train_judge(out, f"judges/{task}", config, task=name_of(task), channels=24, steps=2000, **drawn)
 
 

@@ -54,11 +54,11 @@ def test_the_arm_moves_as_it_is_told(worlds):
     for axis in range(3):
         worlds["push"].place(SEEDS[:1])
         before = worlds["push"].states()["observation.observation"][0, :3]
-        for _ in range(4):
+        for _ in range(3):
             worlds["push"].step(np.eye(4, dtype=np.float32)[axis][None])
         moved = worlds["push"].states()["observation.observation"][0, :3] - before
-        assert moved[axis] > 0.03
-        assert np.abs(np.delete(moved, axis)).max() < 0.02
+        assert moved[axis] > 0.05
+        assert np.abs(np.delete(moved, axis)).max() < moved[axis] / 5
 
 
 def test_a_seed_is_a_start_and_actions_are_its_episode(worlds):

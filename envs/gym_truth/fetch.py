@@ -9,7 +9,7 @@ import numpy as np
 
 OVER, LOW = 0.50, 0.425  # heights of the hand: above the block, and where it pushes
 BEHIND, TOUCH = 0.075, 0.045  # distances of the hand from the block's centre: before and while it pushes
-GAIN = 12.0  # of an action, per metre left to go
+GAIN = 10.0  # of an action, per metre left to go
 WRONG = np.array([0.07, 0.07, 0.0])  # by which `push_beside` misses
 
 States = Mapping[str, np.ndarray]

@@ -9,7 +9,7 @@ DEVICE=${DEVICE:-cuda}
 mkdir -p "$OUT" "$SCRATCH"
 python -m pip install -q -c constraints.txt -e ".[robotics]" 2>/dev/null || python -m pip install -q --no-deps --no-build-isolation -e .
 cd "$SCRATCH"
-worldsim reproduce world=fetch out=build/fetch episodes="${EPISODES:-2000}" batch="${BATCH:-192}" device="$DEVICE"
+worldsim reproduce world=fetch out=build/fetch episodes="${EPISODES:-3200}" batch="${BATCH:-192}" device="$DEVICE"
 worldsim evaluate suite=fetch episodes="${STARTS:-50}" device="$DEVICE" run=suite
 cp suite/suite.json "$OUT/"
 cp build/fetch/world_model/self-context/{config.json,model.safetensors} "$OUT/"
