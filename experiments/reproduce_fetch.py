@@ -78,7 +78,7 @@ def world_model(out: Path, config) -> None:
     """The shipped table's world, taught another arm, another camera and four numbers an action."""
     train_stage(out, "autoencoder", config, init="table", steps=2000, learning_rate=6e-4)
     begun = {"init": "table", "fresh_actions": True, "autoencoder": str(out / "world_model" / "autoencoder")}
-    train_stage(out, "self-context", config, steps=4406, batch=config.batch or 12, focus=["observation.achieved_goal"], **begun)
+    train_stage(out, "self-context", config, steps=4248, batch=config.batch or 12, focus=["observation.achieved_goal"], **begun)
 
 
 def policies(out: Path, task: str) -> None:
