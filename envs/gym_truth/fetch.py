@@ -1,6 +1,7 @@
 """Who can do the tasks of gymnasium-robotics' Fetch arm: functions of a frame's states to an action, float64 `[4]`, for `{name: function}`.
 
-Places in metres in the world. The first three numbers of an action move the hand by 5 cm times them; the last is the gripper's, held shut.
+Places in metres in the world. The first three numbers of an action move the hand by 5 cm times them in each
+of the environment's steps; the last is the gripper's, held shut.
 """
 
 from collections.abc import Mapping
