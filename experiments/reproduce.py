@@ -50,8 +50,7 @@ def record(data: Path, collectors: Path, episodes: int, seed: int) -> None:
     """Scripted episodes, weak image policies cloned from them, and those policies' rollouts. The panel comes from another cloning run."""
     collect.run(CollectConfig(out=str(data), episodes=200, split="validation"))
     collect.run(CollectConfig(out=str(data), episodes=episodes))
-    clone(collectors, "weak", data, steps=1000, save_at=list(WEAK), episodes=1500, seed=seed + 11)
-    weak = [str(collectors / f"weak-{steps}") for steps in WEAK] + [str(collectors / "weak")]
+    weak = clone(collectors, "weak", data, steps=1000, save_at=list(WEAK), episodes=1500, seed=seed + 11)
     collect.run(CollectConfig(out=str(data), episodes=episodes // 4, seed=100_000, policies=weak))
 
 

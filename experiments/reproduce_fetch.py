@@ -68,8 +68,7 @@ def record(out: Path, task: str, share: float) -> None:
     collect.run(CollectConfig(episodes=max(2, episodes * 6 // 100), split="validation", seed=first, policies=acting, **asked))
     collect.run(CollectConfig(episodes=episodes, seed=first, policies=acting, **asked))
     for number, (name, (rollouts, (*grades, steps))) in enumerate(ROUNDS[task].items()):
-        learn(out, task, f"{task}-{name}", steps=steps, save_at=grades, seed=number)
-        cloned = [str(out / "policies" / f"{task}-{name}-{grade}") for grade in grades] + [str(out / "policies" / f"{task}-{name}")]
+        cloned = learn(out, task, f"{task}-{name}", steps=steps, save_at=grades, seed=number)
         seed = 100_000 + first + APART * number
         collect.run(CollectConfig(episodes=max(1, round(share * rollouts)), seed=seed, policies=cloned, **asked))
 
@@ -98,6 +97,6 @@ def judge(out: Path, task: str, config) -> None:
     train_judge(out, f"judges/{task}", config, task=name_of(task), channels=24, steps=2000, **drawn)
 
 
-def learn(out: Path, task: str, name: str, data: Path | None = None, **options) -> None:
-    """A cloning run of a task."""
-    clone(out / "policies", name, data or out / "data", task=name_of(task), width=24, **options)
+def learn(out: Path, task: str, name: str, data: Path | None = None, **options) -> list[str]:
+    """A cloning run of a task. Returns its policies."""
+    return clone(out / "policies", name, data or out / "data", task=name_of(task), width=24, **options)

@@ -11,10 +11,11 @@ def is_made(folder: Path) -> bool:
     return (folder / "config.json").exists()
 
 
-def clone(folder: Path, name: str, data: Path, **options) -> None:
-    """A cloning run, its policies kept below `folder`."""
+def clone(folder: Path, name: str, data: Path, **options) -> list[str]:
+    """A cloning run, its policies kept below `folder`. Returns theirs: one for each of `save_at`, then that of the whole run."""
     if not is_made(folder / name):
         train_policy.run(TrainPolicyConfig(data=str(data), out=str(folder), name=name, **options))
+    return [str(folder / f"{name}-{steps}") for steps in options.get("save_at", ())] + [str(folder / name)]
 
 
 def train_stage(out: Path, stage: str, config, **options) -> None:

@@ -49,15 +49,13 @@ def record(out: Path, task: str, seed: int, episodes: int) -> None:
     data = {"out": str(out / "data"), "truth": f"table:{task}"}
     collect.run(CollectConfig(episodes=max(2, episodes * 6 // 100), split="validation", seed=seed, **data))
     collect.run(CollectConfig(episodes=episodes, seed=seed, **data))
-    learn(out, task, f"{task}-weak", steps=1000, save_at=list(WEAK), seed=11)
-    weak = [str(out / "policies" / f"{task}-weak-{steps}") for steps in WEAK] + [str(out / "policies" / f"{task}-weak")]
+    weak = learn(out, task, f"{task}-weak", steps=1000, save_at=list(WEAK), seed=11)
     collect.run(CollectConfig(episodes=episodes // 4, seed=100_000 + seed, policies=weak, **data))
 
 
 def record_middling(out: Path, task: str, seed: int, episodes: int) -> None:
     """Rollouts of policies that stop half-way, which a world model must have seen, else it finishes what they began. Nobody else does."""
-    learn(out, task, f"{task}-middling", steps=GRADES[task][-1], save_at=MIDDLING[task], seed=12)
-    acting = [str(out / "policies" / f"{task}-middling-{steps}") for steps in MIDDLING[task]]
+    *acting, _ = learn(out, task, f"{task}-middling", steps=GRADES[task][-1], save_at=MIDDLING[task], seed=12)
     collect.run(CollectConfig(out=str(out / "data"), truth=f"table:{task}", episodes=episodes, seed=300_000 + seed, policies=acting))
 
 
@@ -79,9 +77,9 @@ def policies(out: Path, task: str) -> None:
     learn(out, task, f"{task}-beside", data=beside, steps=800, seed=2)
 
 
-def learn(out: Path, task: str, name: str, data: Path | None = None, **options) -> None:
-    """A cloning run of a task."""
-    clone(out / "policies", name, data or out / "data", task=f"table-{task}", width=16, **options)
+def learn(out: Path, task: str, name: str, data: Path | None = None, **options) -> list[str]:
+    """A cloning run of a task. Returns its policies."""
+    return clone(out / "policies", name, data or out / "data", task=f"table-{task}", width=16, **options)
 
 
 def panel(task: str) -> dict[str, str]:
