@@ -124,7 +124,7 @@ def check_actions(
 
 def changes(spec: ActionSpec, actions: np.ndarray) -> dict[str, Change]:
     """Ways to change actions like these, `[N, A]`: all together, and each component that varies turned round."""
-    rest = np.clip(np.zeros(spec.size), spec.low, spec.high)
+    rest = spec.rest
     held = np.array([_held(spec, axis) for axis in range(spec.size)])  # where to be, rather than how to move: left alone by a scale
     found: dict[str, Change] = {
         "none": lambda a: np.tile(rest, (len(a), 1)),

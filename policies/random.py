@@ -36,8 +36,7 @@ class StillPolicy:
 
     def act(self, frames: np.ndarray, lanes: Sequence[int]) -> np.ndarray:
         """Float32 `[B, A]`."""
-        rest = np.clip(np.zeros(self.action.size), self.action.low, self.action.high)
-        return np.tile(rest.astype(np.float32), (len(lanes), 1))
+        return np.tile(self.action.rest.astype(np.float32), (len(lanes), 1))
 
 
 @POLICIES.register("random")

@@ -72,6 +72,11 @@ class ActionSpec:
         """Number of components."""
         return len(self.names)
 
+    @property
+    def rest(self) -> np.ndarray:
+        """The legal action that is nearest to zero, float64 `[A]`."""
+        return np.clip(np.zeros(self.size), self.low, self.high)
+
     def check(self, actions: Any) -> np.ndarray:
         """`actions` as float32 `[B, A]`, refused when the shape, a bound or a NaN says no; of a choice, one-hot.
 

@@ -32,7 +32,7 @@ def behaviours_of(spec: ActionSpec) -> dict[str, Make]:
         return _holding(bound, rng, longest=20)
 
     def still(rng: np.random.Generator) -> Behaviour:
-        return _holding(lambda rng: np.clip(np.zeros(spec.size), low, high), rng, longest=1)
+        return _holding(lambda rng: spec.rest, rng, longest=1)
 
     return {make.__name__: make for make in (random, held, extreme, still)}
 

@@ -111,12 +111,13 @@ def first_action(options: GymOptions, spec: ActionSpec) -> np.ndarray:
         InvalidInput: it has not one number for each component, or one that is out of bounds.
     """
     if options.before_action is None:
-        return np.clip(np.zeros(spec.size, np.float32), spec.low, spec.high)
-    given, bounds = options.before_action, " ".join(f"{low:g}..{high:g}" for low, high in zip(spec.low, spec.high, strict=True))
-    action = np.asarray(given, np.float32)
-    if action.shape != (spec.size,) or not np.all((action >= spec.low) & (action <= spec.high)):
-        raise InvalidInput(f"{options.id}: before_action is {list(given)}, expected {spec.size} numbers within {bounds}")
-    return action
+        return spec.rest.astype(np.float32)
+    try:
+        return spec.check([options.before_action])[0]
+    except InvalidInput as error:
+        bounds = " ".join(f"{low:g}..{high:g}" for low, high in zip(spec.low, spec.high, strict=True))
+        given = list(options.before_action)
+        raise InvalidInput(f"{options.id}: before_action is {given}, expected {spec.size} numbers within {bounds}") from error
 
 
 def observed(observation: Any) -> dict[str, np.ndarray]:

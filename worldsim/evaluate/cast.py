@@ -66,8 +66,7 @@ class Cast:
 
     def rest(self, policy: str) -> np.ndarray:
         """The legal action of one policy that is nearest to zero, float32 `[A]`."""
-        action = self._policies[policy].action
-        return np.clip(np.zeros(action.size), action.low, action.high).astype(np.float32)
+        return self._policies[policy].action.rest.astype(np.float32)
 
     def action(self, policy: str) -> ActionSpec:
         """What the actions of one policy mean."""

@@ -49,7 +49,7 @@ class Components:
 
     def __init__(self, spec: ActionSpec) -> None:
         self._spec = spec
-        self._rest = np.clip(np.zeros(spec.size), spec.low, spec.high)
+        self._rest = spec.rest
         self._held = [spec.gripper in ("absolute", "absolute_closed") and "grip" in name for name in spec.names]
         opened = np.asarray(spec.high if spec.gripper == "absolute" else spec.low)
         self._rest[self._held] = opened[self._held]
